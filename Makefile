@@ -1,0 +1,65 @@
+# Every target works alone on a fresh clone: uv is brought along if it is missing.
+SHELL := /bin/bash
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+SERVE_EXTRAS := --extra core --extra openvino
+ALL_EXTRAS := $(SERVE_EXTRAS) --extra train --extra dev
+RUN := $(UV) run --no-sync
+DATA ?=
+
+.PHONY: help serve test test-slow lint types chart image dashboards proto loadtest zoo tools
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+serve: $(UV) ## serve the shipped models on :8000 (page, REST), :8001 (gRPC), :8002 (metrics)
+	$(UV) sync --frozen --inexact --quiet $(SERVE_EXTRAS)
+	$(RUN) rcnn serve --log-format console
+
+test: install tools ## every quick test
+	$(RUN) pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+
+test-slow: install ## the tests that take minutes
+	$(RUN) pytest -m slow $(ARGS)
+
+lint: install ## ruff, import contracts, types
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) lint-imports
+	$(RUN) mypy
+
+chart: install ## lint and render the chart with the real helm
+	$(RUN) pytest tests/chart $(ARGS)
+
+image: ## build the container image and ask it for a detection (needs root, buildah, debootstrap)
+	deploy/image/build.sh
+	deploy/image/smoke.sh
+
+dashboards: install ## render the Grafana dashboards into the chart
+	$(RUN) python -m deploy.dashboards --out helm/rcnn/dashboards
+
+proto: install ## regenerate the gRPC code
+	$(RUN) python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. service/api/grpc/proto/detection.proto
+
+loadtest: install ## open-loop load on a running service: make loadtest IMAGES=folder
+	$(RUN) python -m loadtests steady --images $(IMAGES) $(ARGS)
+
+zoo: install ## retrain the shipped models: make zoo DATA=folder with bccd/ and nuclei/ (docs/zoo.md says where they come from)
+	@test -n "$(DATA)" || { echo "make zoo: set DATA to a folder with bccd/ and nuclei/; docs/zoo.md says where to get them"; exit 2; }
+	$(RUN) rcnn train nuclei --data $(DATA)/nuclei --out runs/nuclei
+	$(RUN) rcnn train blood-cells --data $(DATA)/bccd --out runs/blood-cells
+	$(RUN) rcnn export runs/nuclei/model.pt --data $(DATA)/nuclei --out model/zoo
+	$(RUN) rcnn export runs/blood-cells/model.pt --data $(DATA)/bccd --out model/zoo
+	$(RUN) rcnn evaluate model/zoo/nuclei --data $(DATA)/nuclei --write
+	$(RUN) rcnn evaluate model/zoo/blood-cells --data $(DATA)/bccd --write
+
+.PHONY: install
+install: $(UV)
+	$(UV) sync --frozen --inexact --quiet $(ALL_EXTRAS)
+
+tools: ## what tests use beside Python packages: helm by Go, Chromium by apt; says what it could not get
+	@deploy/tools/install.sh
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet uv

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Bring what the tests use beside Python packages: a real helm and a Chromium. What cannot be had here is said, not fatal:
+# the tests that need it then skip with the same words (and fail where CI is set).
+set -u
+here=$(dirname "$0")
+
+"$here/helm.sh" >/dev/null || echo "tools: no helm; the chart tests will be skipped" >&2
+
+if ! command -v chromium chromium-browser google-chrome >/dev/null; then
+    if command -v apt-get >/dev/null && [[ $(id -u) == 0 ]]; then
+        echo "tools: installing chromium" >&2
+        { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 \
+            || echo "tools: chromium could not be installed; the page's tests will be skipped" >&2
+    else
+        echo "tools: no Chromium; install chromium or google-chrome, or the page's tests will be skipped" >&2
+    fi
+fi
+exit 0
