@@ -1,0 +1,153 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Nms(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NMS_HARD: _ClassVar[Nms]
+    NMS_SOFT_LINEAR: _ClassVar[Nms]
+    NMS_SOFT_GAUSSIAN: _ClassVar[Nms]
+
+class MaskFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MASK_FORMAT_NONE: _ClassVar[MaskFormat]
+    MASK_FORMAT_RLE: _ClassVar[MaskFormat]
+    MASK_FORMAT_POLYGON: _ClassVar[MaskFormat]
+    MASK_FORMAT_PNG: _ClassVar[MaskFormat]
+NMS_HARD: Nms
+NMS_SOFT_LINEAR: Nms
+NMS_SOFT_GAUSSIAN: Nms
+MASK_FORMAT_NONE: MaskFormat
+MASK_FORMAT_RLE: MaskFormat
+MASK_FORMAT_POLYGON: MaskFormat
+MASK_FORMAT_PNG: MaskFormat
+
+class DetectRequest(_message.Message):
+    __slots__ = ("image", "model", "version", "options")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    image: bytes
+    model: str
+    version: str
+    options: DetectOptions
+    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., options: _Optional[_Union[DetectOptions, _Mapping]] = ...) -> None: ...
+
+class DetectOptions(_message.Message):
+    __slots__ = ("score_threshold", "iou_threshold", "nms", "class_agnostic", "max_detections", "classes", "masks")
+    SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    IOU_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    NMS_FIELD_NUMBER: _ClassVar[int]
+    CLASS_AGNOSTIC_FIELD_NUMBER: _ClassVar[int]
+    MAX_DETECTIONS_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    MASKS_FIELD_NUMBER: _ClassVar[int]
+    score_threshold: float
+    iou_threshold: float
+    nms: Nms
+    class_agnostic: bool
+    max_detections: int
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    masks: MaskFormat
+    def __init__(self, score_threshold: _Optional[float] = ..., iou_threshold: _Optional[float] = ..., nms: _Optional[_Union[Nms, str]] = ..., class_agnostic: _Optional[bool] = ..., max_detections: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., masks: _Optional[_Union[MaskFormat, str]] = ...) -> None: ...
+
+class DetectResponse(_message.Message):
+    __slots__ = ("model", "image_width", "image_height", "detections", "timings_ms", "request_id")
+    class TimingsMsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    DETECTIONS_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    image_width: int
+    image_height: int
+    detections: _containers.RepeatedCompositeFieldContainer[Detection]
+    timings_ms: _containers.ScalarMap[str, float]
+    request_id: str
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., image_width: _Optional[int] = ..., image_height: _Optional[int] = ..., detections: _Optional[_Iterable[_Union[Detection, _Mapping]]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "version", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class Detection(_message.Message):
+    __slots__ = ("label", "label_id", "score", "box", "rle", "polygon", "png")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    LABEL_ID_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    RLE_FIELD_NUMBER: _ClassVar[int]
+    POLYGON_FIELD_NUMBER: _ClassVar[int]
+    PNG_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    label_id: int
+    score: float
+    box: Box
+    rle: Rle
+    polygon: Polygon
+    png: Png
+    def __init__(self, label: _Optional[str] = ..., label_id: _Optional[int] = ..., score: _Optional[float] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., rle: _Optional[_Union[Rle, _Mapping]] = ..., polygon: _Optional[_Union[Polygon, _Mapping]] = ..., png: _Optional[_Union[Png, _Mapping]] = ...) -> None: ...
+
+class Box(_message.Message):
+    __slots__ = ("x1", "y1", "x2", "y2")
+    X1_FIELD_NUMBER: _ClassVar[int]
+    Y1_FIELD_NUMBER: _ClassVar[int]
+    X2_FIELD_NUMBER: _ClassVar[int]
+    Y2_FIELD_NUMBER: _ClassVar[int]
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    def __init__(self, x1: _Optional[float] = ..., y1: _Optional[float] = ..., x2: _Optional[float] = ..., y2: _Optional[float] = ...) -> None: ...
+
+class Rle(_message.Message):
+    __slots__ = ("height", "width", "counts")
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    height: int
+    width: int
+    counts: str
+    def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., counts: _Optional[str] = ...) -> None: ...
+
+class Polygon(_message.Message):
+    __slots__ = ("rings",)
+    RINGS_FIELD_NUMBER: _ClassVar[int]
+    rings: _containers.RepeatedCompositeFieldContainer[Ring]
+    def __init__(self, rings: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ...) -> None: ...
+
+class Ring(_message.Message):
+    __slots__ = ("xy",)
+    XY_FIELD_NUMBER: _ClassVar[int]
+    xy: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, xy: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class Png(_message.Message):
+    __slots__ = ("origin_x", "origin_y", "data")
+    ORIGIN_X_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_Y_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    origin_x: int
+    origin_y: int
+    data: bytes
+    def __init__(self, origin_x: _Optional[int] = ..., origin_y: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...

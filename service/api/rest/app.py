@@ -1,0 +1,88 @@
+"""The FastAPI application: routes, the page, and every error as a problem document."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from service.api.requests import request_id
+from service.api.rest.bodies import option_error
+from service.api.rest.errors import problem, problem_document
+from service.api.rest.routes import RestDoor
+from service.api.rest.schemas import JsonBody
+from service.errors import EngineFailed, ServiceError
+
+_UI = Path(__file__).parent / "ui"
+_log = structlog.get_logger("rest")
+
+
+def create_rest_app(door: RestDoor, version: str) -> FastAPI:
+    """The whole HTTP surface of port 8000."""
+    app = FastAPI(title="rcnn", version=version, description="Faster and Mask R-CNN: images in, boxes and masks out.")
+    app.include_router(door.router())
+    app.mount("/ui", StaticFiles(directory=_UI), name="ui")
+    app.add_api_route("/", _page, include_in_schema=False, response_model=None)
+    app.middleware("http")(_with_request_id)
+    app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_bug)
+    _document_json_body(app)
+    return app
+
+
+async def _page() -> FileResponse:
+    return FileResponse(_UI / "index.html")
+
+
+async def _with_request_id(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    request.state.request_id = request_id(request.headers.get("x-request-id"))
+    response = await call_next(request)
+    response.headers["X-Request-Id"] = request.state.request_id
+    return response
+
+
+async def _on_service_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return problem(error, request.state.request_id)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return problem(option_error(error.errors()), request.state.request_id)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = {404: "Not found", 405: "Method not allowed"}.get(error.status_code, "Request refused")
+    detail = f"{request.method} {request.url.path}: {error.detail}. See /docs for what is served here."
+    code = title.lower().replace(" ", "_")
+    return problem_document(error.status_code, code, title, detail, request.state.request_id, dict(error.headers or {}))
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    _log.error("unexpected error", request_id=request.state.request_id, exc_info=error)
+    return problem(
+        EngineFailed("Something broke on our side; the log line with this request_id says what."),
+        request.state.request_id,
+    )
+
+
+def _document_json_body(app: FastAPI) -> None:
+    """Put JsonBody among the OpenAPI components: detect reads its body itself, so FastAPI does not see it."""
+    build = app.openapi
+
+    def openapi() -> dict[str, object]:
+        document = build()
+        schema = JsonBody.model_json_schema(ref_template="#/components/schemas/{model}")
+        components = document.setdefault("components", {}).setdefault("schemas", {})
+        components.update(schema.pop("$defs", {}))
+        components.setdefault("JsonBody", schema)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this as the way to extend the schema

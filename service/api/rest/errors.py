@@ -1,0 +1,49 @@
+"""Errors -> RFC 9457 problem documents. The table is total: a test walks the tree."""
+
+import math
+from http import HTTPStatus
+
+from fastapi.responses import JSONResponse
+
+from service import errors
+
+STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
+    errors.InvalidOption: HTTPStatus.BAD_REQUEST,
+    errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
+    errors.ModelNotFound: HTTPStatus.NOT_FOUND,
+    errors.BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    errors.PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.UndecodableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
+    errors.EngineFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.BundleInvalid: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+def problem(error: errors.ServiceError, request_id: str) -> JSONResponse:
+    """The problem document of an error, with Retry-After in whole seconds where waiting helps."""
+    headers = {}
+    if isinstance(error, errors.Unavailable) and error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    return problem_document(STATUS[type(error)], error.code, error.title, str(error), request_id, headers)
+
+
+def problem_document(
+    status: int, code: str, title: str, detail: str, request_id: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """RFC 9457, with two members of our own: the stable code and the request's id."""
+    content = {
+        "type": f"urn:rcnn:problem:{code}",
+        "title": title,
+        "status": int(status),
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+    }
+    return JSONResponse(
+        content, int(status), {**(headers or {}), "X-Request-Id": request_id}, media_type="application/problem+json"
+    )

@@ -1,0 +1,209 @@
+"""The composition root: builds everything once, in order; tears it down in reverse; knows all other modules."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+
+from service.admission import Admission
+from service.api.grpc.server import GrpcDoor
+from service.api.rest.app import create_rest_app
+from service.api.rest.bodies import BodyLimits
+from service.api.rest.routes import RestDoor
+from service.batching import Batcher, Budget
+from service.bundle import read_bundle
+from service.detector import Found, Work, detect_batch
+from service.engine.base import Engine
+from service.engine.choice import create_engine
+from service.engine.threads import available_cpus
+from service.errors import BundleInvalid
+from service.gpu import GpuUnavailable, read_gpus
+from service.health import Health, State
+from service.images import Limits
+from service.metrics import Metrics, ModelMetrics
+from service.models import Models, ServedModel
+from service.predictor import Predictor
+from service.selfcheck import self_check
+from service.settings import Settings
+
+_GPU_PERIOD_S = 5.0
+_log = structlog.get_logger("service")
+
+
+class Service:
+    """Everything a pod runs. `serve()` is its life; after `load()`, `predictor` works without any door too."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.health, self.metrics, self.models = Health(), Metrics(), Models()
+        self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
+        self._engine_threads: list[ThreadPoolExecutor] = []
+        self.image_limits = Limits(settings.max_image_bytes, int(settings.max_image_megapixels * 1e6))
+        admission = Admission(settings.max_in_flight, self.metrics.in_flight)
+        self.predictor = Predictor(
+            self.models,
+            self.health,
+            admission,
+            self._threads,
+            self.image_limits,
+            settings.default_timeout_ms / 1e3,
+            self.metrics,
+        )
+
+    async def load(self, *, check: bool = True) -> None:
+        """Load and check every model, then become ready. Raises BundleInvalid."""
+        folders = self._settings.bundle_folders()
+        if not folders:
+            raise BundleInvalid("no model to serve: none is shipped with this installation and RCNN_BUNDLES names none")
+        for folder in folders:
+            start = time.perf_counter()
+            bundle, engine = await asyncio.to_thread(self._load, folder, check)
+            model = self._serve_model(bundle, engine)
+            seconds = time.perf_counter() - start
+            self.metrics.model_loaded(model.id, engine.name, engine.precision, seconds)
+            _log.info(
+                "model loaded",
+                model=model.id.name,
+                version=model.id.version,
+                engine=engine.name,
+                seconds=round(seconds, 2),
+            )
+        self.health.become(State.READY)
+
+    def _load(self, folder: Path, check: bool) -> tuple[Any, Engine]:
+        settings = self._settings
+        bundle = read_bundle(folder)
+        threads = settings.engine_threads or available_cpus()
+        log = _log.bind(model=bundle.manifest.name).info
+        engine = create_engine(settings.engine, bundle, threads, settings.fake_engine_delay_ms / 1e3, log)
+        if check and settings.engine != "fake":
+            self_check(bundle, engine)
+        return bundle, engine
+
+    def _serve_model(self, bundle: Any, engine: Engine) -> ServedModel:
+        observer = self.metrics.of_model(bundle.manifest.name)
+        executor = ThreadPoolExecutor(1, thread_name_prefix=f"engine-{bundle.manifest.name}")
+        self._engine_threads.append(executor)
+        settings = self._settings
+        budget = Budget(settings.max_batch_size, int(settings.max_batch_megapixels * 1e6))
+        model = ServedModel(bundle, engine, Batcher(_batch_runner(engine, observer), executor, budget, observer))
+        self.models.add(model)
+        model.batcher.start()
+        return model
+
+    async def unload(self) -> None:
+        """Finish what was accepted, then give everything back."""
+        for model in self.models.all():
+            await model.batcher.close()
+            model.engine.close()
+        for executor in [*self._engine_threads, self._threads]:
+            executor.shutdown(wait=True)
+
+    async def serve(self) -> None:
+        """Open the doors, load, serve until SIGTERM or SIGINT, drain. Raises BundleInvalid or OSError at start."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        settings = self._settings
+        http, admin = self._http_server(), self._admin_server()
+        grpc_door = GrpcDoor(self.predictor, self.health, self.metrics, settings.max_image_bytes)
+        grpc_port = await grpc_door.start(settings.host, settings.grpc_port)
+        tasks = [asyncio.create_task(server.serve_on_socket()) for server in (http, admin)]
+        tasks.append(asyncio.create_task(self._watch_gpus()))
+        try:
+            await self.load()
+            _log.info("ready", http_port=http.port, grpc_port=grpc_port, metrics_port=admin.port)
+            await stop.wait()
+        finally:
+            await self._drain(http, admin, grpc_door)
+            tasks[-1].cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.unload()
+            _log.info("stopped")
+
+    async def _drain(self, http: "_HttpServer", admin: "_HttpServer", grpc_door: GrpcDoor) -> None:
+        # 1. Unready at once, and new requests are refused.
+        self.health.become(State.DRAINING)
+        _log.info("draining", timeout_s=self._settings.drain_timeout_s)
+        # 2. Take no new connections; accepted requests finish.
+        http.should_exit = True
+        await grpc_door.stop(self._settings.drain_timeout_s)
+        await http.finished.wait()
+        # 3. Metrics last, so that the drain itself can be watched.
+        admin.should_exit = True
+
+    def _http_server(self) -> "_HttpServer":
+        settings = self._settings
+        body = BodyLimits(settings.max_image_bytes, settings.max_images_per_request, settings.body_timeout_ms / 1e3)
+        door = RestDoor(self.predictor, self.models, self.health, self.metrics, body, self.image_limits)
+        app = create_rest_app(door, version("rcnn"))
+        return _HttpServer(app, settings.host, settings.http_port, settings.drain_timeout_s)
+
+    def _admin_server(self) -> "_HttpServer":
+        settings = self._settings
+        return _HttpServer(self.metrics.asgi_app(), settings.host, settings.metrics_port, settings.drain_timeout_s)
+
+    async def _watch_gpus(self) -> None:
+        while True:
+            try:
+                self.metrics.gpu_read(await asyncio.to_thread(read_gpus))
+            except GpuUnavailable as error:
+                _log.info("GPU metrics unavailable", reason=str(error))
+                return
+            await asyncio.sleep(_GPU_PERIOD_S)
+
+
+def _batch_runner(engine: Engine, observer: ModelMetrics) -> Any:
+    def run(batch: Sequence[Work]) -> list[Found]:
+        found = detect_batch(engine, batch)
+        valid = sum(work.resized_hw[0] * work.resized_hw[1] for work in batch)
+        padded = sum(work.canvas.shape[0] * work.canvas.shape[1] for work in batch)
+        observer.batch_ran(len(batch), 1 - valid / padded)
+        return found
+
+    return run
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn on a socket bound at once, so that a taken port is known before models load; signals stay ours."""
+
+    def __init__(self, app: Any, host: str, port: int, drain_timeout_s: float) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+        except OSError as error:
+            raise OSError(f"cannot listen for HTTP on {host}:{port}: {error.strerror}") from error
+        self.port: int = self._socket.getsockname()[1]
+        self.finished = asyncio.Event()
+        super().__init__(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=int(drain_timeout_s) or 1,
+            )
+        )
+
+    async def serve_on_socket(self) -> None:
+        try:
+            await self.serve(sockets=[self._socket])
+        finally:
+            self.finished.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -1,0 +1,138 @@
+"""
+A model on disk: `<name>/<version>/manifest.json` and the files it lists with their sha256.
+
+Nothing is served that the manifest does not list, and nothing listed is read before its checksum holds.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from service.errors import BundleInvalid
+
+SCHEMA_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Preprocess(_Part):
+    """How an image becomes a canvas. The same image always gets the same canvas, whatever its company."""
+
+    resize: Literal["fit", "bound"] = "fit"
+    """fit: torchvision's rule, the shorter side becomes min_size unless the longer side would pass max_size.
+    bound: native size, enlarged only below min_size and shrunk only above max_size."""
+    min_size: int = Field(gt=0)
+    max_size: int = Field(gt=0)
+    canvas_grid: tuple[tuple[int, int], ...] = Field(min_length=1)
+    """The canvas shapes (height, width) in use; an image goes onto the smallest that holds it."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @model_validator(mode="after")
+    def _largest_canvas_holds_everything(self) -> "Preprocess":
+        if not any(min(canvas) >= self.max_size for canvas in self.canvas_grid):
+            raise ValueError(f"canvas_grid needs a canvas of at least {self.max_size} x {self.max_size}")
+        return self
+
+
+class Postprocess(_Part):
+    """What a request gets that does not say otherwise."""
+
+    score_threshold: float = Field(ge=0, le=1)
+    iou_threshold: float = Field(ge=0, le=1)
+    max_detections: int = Field(ge=1)
+
+
+class Manifest(_Part):
+    """manifest.json, as written."""
+
+    schema_version: Literal[1]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    task: Literal["detection", "segmentation"]
+    architecture: str
+    labels: tuple[str, ...] = Field(min_length=1)
+    files: dict[str, str]
+    preprocess: Preprocess
+    postprocess: Postprocess
+    provenance: dict[str, Any]
+
+
+class Bundle:
+    """A verified bundle: its manifest, its folder, its digest."""
+
+    def __init__(self, root: Path, manifest: Manifest, digest: str) -> None:
+        self.root, self.manifest, self.digest = root, manifest, digest
+
+    def path(self, name: str) -> Path:
+        """Where a listed file lies. Raises BundleInvalid if the manifest does not list it."""
+        if name not in self.manifest.files:
+            raise BundleInvalid(f"{self.root} lists no file {name}")
+        return self.root / name
+
+    def golden_images(self) -> list[str]:
+        """Names of the example pictures listed under golden/, in order."""
+        return sorted(name for name in self.manifest.files if name.startswith("golden/") and not name.endswith(".json"))
+
+
+def read_bundle(root: Path) -> Bundle:
+    """
+    Read and verify the bundle in root, or in its only version folder.
+
+    Raises BundleInvalid with what is wrong: no manifest, not the schema, a file missing, changed or outside root.
+    """
+    root = _version_folder(root)
+    raw = (root / "manifest.json").read_bytes()
+    try:
+        manifest = Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
+        raise BundleInvalid(f"{root / 'manifest.json'} does not hold: {problems}") from error
+    for name, expected in manifest.files.items():
+        _verify(root, name, expected)
+    graphs = {"detection": ["detector.onnx"], "segmentation": ["detector.onnx", "mask_head.onnx"]}[manifest.task]
+    for name in graphs:
+        if name not in manifest.files:
+            raise BundleInvalid(f"{root}: a {manifest.task} bundle needs {name}, the manifest does not list it")
+    return Bundle(root, manifest, "sha256:" + hashlib.sha256(raw).hexdigest())
+
+
+def write_bundle(root: Path, manifest: dict[str, Any]) -> Bundle:
+    """Write manifest.json over the files already in root, listing each with its sha256; returns it as read back."""
+    paths = sorted(p for p in root.rglob("*") if p.is_file() and p != root / "manifest.json")
+    files = {path.relative_to(root).as_posix(): _sha256(path) for path in paths}
+    document = {"schema_version": SCHEMA_VERSION, **manifest, "files": files}
+    (root / "manifest.json").write_text(json.dumps(document, indent=2) + "\n")
+    return read_bundle(root)
+
+
+def _version_folder(root: Path) -> Path:
+    if (root / "manifest.json").is_file():
+        return root
+    versions = sorted(path.parent for path in root.glob("*/manifest.json"))
+    if not versions:
+        raise BundleInvalid(f"{root} holds no manifest.json, neither itself nor in a version folder")
+    if len(versions) > 1:
+        names = ", ".join(path.name for path in versions)
+        raise BundleInvalid(f"{root} holds several versions ({names}); name one of them")
+    return versions[0]
+
+
+def _verify(root: Path, name: str, expected: str) -> None:
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise BundleInvalid(f"{root}: {name} lies outside the bundle")
+    if not path.is_file():
+        raise BundleInvalid(f"{root}: {name} is listed but missing")
+    if (actual := _sha256(path)) != expected:
+        raise BundleInvalid(f"{path} has sha256 {actual[:12]}..., the manifest says {expected[:12]}...")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,109 @@
+"""
+The values that cross modules: frozen, with axes and units written on the fields.
+
+Shape shorthand in this package:  N images in a batch · H, W height and width · K candidates an image before NMS
+D detections an image after NMS · R regions over all images of a batch
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+NmsMethod = Literal["hard", "soft_linear", "soft_gaussian"]
+MaskFormat = Literal["none", "rle", "polygon", "png"]
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """What a caller may choose per request. None leaves the choice to the model's bundle."""
+
+    score_threshold: float | None = None  # [0, 1]
+    iou_threshold: float | None = None  # [0, 1]
+    nms: NmsMethod = "hard"
+    class_agnostic: bool = False
+    max_detections: int | None = None  # >= 1
+    classes: tuple[str, ...] = ()  # empty: all
+    masks: MaskFormat = "none"
+
+
+@dataclass(frozen=True)
+class NmsOptions:
+    """DetectOptions with the model's defaults filled in and class names resolved."""
+
+    score_threshold: float
+    iou_threshold: float
+    method: NmsMethod
+    class_agnostic: bool
+    max_detections: int
+    label_ids: frozenset[int] | None  # None: all
+
+
+@dataclass(frozen=True)
+class RleMask:
+    """COCO compressed run lengths over the whole image, column by column."""
+
+    size_hw: tuple[int, int]
+    counts: str
+
+
+@dataclass(frozen=True)
+class PolygonMask:
+    """Outer rings as flat [x1, y1, x2, y2, ...] lists in image pixels."""
+
+    rings_xy: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class PngMask:
+    """A 1-bit PNG of the mask's own rectangle, whose top-left corner is origin_xy in image pixels."""
+
+    origin_xy: tuple[int, int]
+    png: bytes
+
+
+Mask = RleMask | PolygonMask | PngMask
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Everything found in one image, in the pixels of the image as a person sees it, best score first."""
+
+    image_hw: tuple[int, int]
+    boxes_xyxy: NDArray[np.float32]  # (D, 4)
+    scores: NDArray[np.float32]  # (D,) in [0, 1]
+    label_ids: NDArray[np.int64]  # (D,) 1 is the first class
+    labels: tuple[str, ...]  # (D,)
+    masks: tuple[Mask, ...] | None = None  # (D,), None when not asked for or not a segmentation model
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds spent by one request in each stage, and in all; batch_size is the company it ran in."""
+
+    stages_s: Mapping[str, float]
+    total_s: float
+    batch_size: int = 1
+
+
+@dataclass(frozen=True)
+class ModelId:
+    """Which model answered: digest is the sha256 of the bundle's manifest."""
+
+    name: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one request gets: read by the doors, metrics and whatever watches the answers."""
+
+    model: ModelId
+    detections: Detections
+    timings: Timings

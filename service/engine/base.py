@@ -1,0 +1,33 @@
+"""What an engine is: the two graphs of a bundle behind two calls. One caller at a time."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class DetectorOutput:
+    """Candidates before class-wise NMS. features stay in engine memory and are valid until the next detect()."""
+
+    boxes_xyxy: NDArray[np.float32]  # (N, K, 4) canvas pixels, clipped to the valid size
+    scores: NDArray[np.float32]  # (N, K) in [0, 1], padded with 0
+    label_ids: NDArray[np.int64]  # (N, K)
+    features: Any = None
+
+
+class Engine(Protocol):
+    """Raises whatever its runtime raises; the batcher turns that into EngineFailed."""
+
+    name: str
+    precision: str
+
+    def detect(self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64]) -> DetectorOutput:
+        """images (N, H, W, 3) RGB on their canvas, sizes_hw (N, 2) valid height and width."""
+
+    def masks(self, features: Any, rois: NDArray[np.float32], label_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """features of the last detect(), rois (R, 5) image index and canvas box, label_ids (R,) -> (R, 28, 28)."""
+
+    def close(self) -> None:
+        """Give memory back. Idempotent."""

@@ -1,0 +1,41 @@
+"""A deterministic engine without a model: for measuring the service around it, and for tests."""
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine.base import DetectorOutput
+
+
+class FakeEngine:
+    """
+    One detection an image, computed from its own pixels alone; each batch takes delay_s, whatever its size.
+
+    The box is the centre half of the valid area, the score 0.5 plus half the mean brightness, the label the first.
+    """
+
+    name = "fake"
+    precision = "fp32"
+
+    def __init__(self, delay_s: float) -> None:
+        self._delay_s = delay_s
+
+    def detect(self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64]) -> DetectorOutput:
+        time.sleep(self._delay_s)
+        height, width = sizes_hw[:, 0], sizes_hw[:, 1]
+        boxes = np.stack([width / 4, height / 4, width * 3 / 4, height * 3 / 4], 1).astype(np.float32)
+        # Every seventh pixel is plenty to tell images apart and costs next to nothing.
+        brightness = np.array([image[:h:7, :w:7].mean() for image, (h, w) in zip(images, sizes_hw, strict=True)])
+        scores = (0.5 + brightness / 510).astype(np.float32)
+        return DetectorOutput(boxes[:, None], scores[:, None], np.ones((len(images), 1), np.int64))
+
+    def masks(self, features: Any, rois: NDArray[np.float32], label_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """An ellipse in every box."""
+        axis = np.linspace(-1, 1, 28, dtype=np.float32)
+        ellipse = (axis[:, None] ** 2 + axis[None] ** 2 <= 1).astype(np.float32)
+        return np.repeat(ellipse[None], len(rois), 0)
+
+    def close(self) -> None:
+        """Nothing to give back."""

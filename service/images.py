@@ -1,0 +1,82 @@
+"""Bytes -> RGB uint8 (H, W, 3), upright, within limits. Judged by content, never by name or declared type."""
+
+import io
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from service.errors import ImageTooLarge, InvalidRequest, PayloadTooLarge, UndecodableImage, UnsupportedMediaType
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+ACCEPTED = "JPEG, PNG, WebP, BMP or TIFF"
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an image may cost before anything is allocated for it."""
+
+    max_bytes: int
+    max_pixels: int
+
+
+def decode(body: bytes, limits: Limits) -> NDArray[np.uint8]:
+    """
+    One encoded image -> (H, W, 3) uint8 RGB with EXIF orientation applied.
+
+    Transparency is laid over white, 16-bit and float pictures are brought to 8 bit, CMYK and palettes become RGB, of
+    several frames the first is taken. Raises InvalidRequest, PayloadTooLarge, UnsupportedMediaType, ImageTooLarge or
+    UndecodableImage.
+    """
+    if not body:
+        raise InvalidRequest(f"The body is empty; expected the bytes of one {ACCEPTED} image.")
+    if len(body) > limits.max_bytes:
+        raise PayloadTooLarge(f"The image has {len(body)} bytes; at most {limits.max_bytes} are accepted.")
+    if not body.startswith(_MAGIC):
+        raise UnsupportedMediaType(f"The content is not an accepted image format; expected {ACCEPTED}.")
+    try:
+        with Image.open(io.BytesIO(body), formats=FORMATS) as picture:
+            _check_pixels(picture.size, limits)
+            return _to_rgb(picture)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLarge(
+            f"The image's header declares too many pixels; at most {limits.max_pixels} are accepted."
+        ) from error
+    except UnidentifiedImageError as error:
+        raise UndecodableImage(f"The image's header is broken; expected a whole {ACCEPTED} file.") from error
+    except (OSError, ValueError, SyntaxError, struct.error, EOFError, TypeError, KeyError, IndexError) as error:
+        # Pillow's decoders raise any of these on broken files.
+        raise UndecodableImage(f"The image cannot be decoded: {error}. Send a whole {ACCEPTED} file.") from error
+
+
+def _check_pixels(size_wh: tuple[int, int], limits: Limits) -> None:
+    width, height = size_wh
+    if width * height > limits.max_pixels:
+        raise ImageTooLarge(f"The image is {width} x {height} pixels; at most {limits.max_pixels} pixels are accepted.")
+    if width < 1 or height < 1:
+        raise UndecodableImage("The image has no pixels.")
+
+
+def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+        return _deep_to_rgb(np.asarray(upright))
+    if upright.has_transparency_data:
+        rgba = upright.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        upright = Image.alpha_composite(white, rgba)
+    return np.asarray(upright.convert("RGB"))
+
+
+def _deep_to_rgb(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """16-bit integers are divided by 257; wider or float pictures are stretched between their extremes."""
+    values = np.nan_to_num(pixels.astype(np.float32))
+    if pixels.dtype.kind in "ui" and values.min() >= 0 and values.max() <= 65535:
+        grey = values / 257
+    else:
+        low, high = values.min(), values.max()
+        grey = (values - low) * (255 / max(high - low, 1e-6))
+    return np.repeat(np.round(grey).astype(np.uint8)[:, :, None], 3, axis=2)

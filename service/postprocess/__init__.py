@@ -1,0 +1,1 @@
+"""Candidates -> detections in image pixels. Pure numpy and OpenCV."""

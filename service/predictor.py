@@ -1,0 +1,135 @@
+"""The request path, top to bottom, in one coroutine. Open this file first."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import ParamSpec, Protocol, TypeVar
+
+from service.admission import Admission
+from service.detections import Answer, Detections, DetectOptions, NmsOptions, Timings
+from service.detector import Found, Work
+from service.errors import DeadlineExceeded, InvalidOption
+from service.health import Health
+from service.images import Limits, decode
+from service.models import Models, ServedModel
+from service.postprocess.finish import finish
+from service.preprocess import Geometry, to_canvas
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class AnswerObserver(Protocol):
+    """Reads every answer on its way out."""
+
+    def answered(self, answer: Answer) -> None: ...
+
+
+class Predictor:
+    """One encoded image in, its detections out, by any served model."""
+
+    def __init__(
+        self,
+        models: Models,
+        health: Health,
+        admission: Admission,
+        threads: Executor,
+        limits: Limits,
+        default_timeout_s: float,
+        observer: AnswerObserver,
+    ) -> None:
+        self._models, self._health, self._admission, self._threads = models, health, admission, threads
+        self._limits, self._default_timeout_s, self._observer = limits, default_timeout_s, observer
+
+    async def predict(
+        self,
+        body: bytes,
+        options: DetectOptions,
+        *,
+        model_name: str | None = None,
+        version: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """
+        Detections in the pixels of the image as a person sees it, best score first.
+
+        timeout_s counts from this call. Raises CallerError, Unavailable or Fault (service.errors), nothing else.
+        """
+        watch = Stopwatch()
+        deadline = time.monotonic() + (self._default_timeout_s if timeout_s is None else timeout_s)
+        self._health.check_accepting()
+        model = self._models.get(model_name, version)
+        nms = resolve_options(options, model)
+        with self._admission.slot(model.batcher.queued_work_s()):
+            model.batcher.admit(0, deadline)
+            image = await self._in_thread(deadline, decode, body, self._limits)  # (H, W, 3) uint8 RGB
+            watch.lap("decode")
+            canvas, geometry = await self._in_thread(deadline, to_canvas, image, model.bundle.manifest.preprocess)
+            watch.lap("preprocess")
+            work = Work(canvas, geometry.resized_hw, nms, options.masks != "none" and model.segments)
+            pixels = canvas.shape[0] * canvas.shape[1]
+            found, queue_s, batch_size = await model.batcher.submit(work, geometry.canvas_hw, pixels, deadline)
+            watch.record(queue=queue_s, **found.stages_s)
+            detections = await self._in_thread(deadline, _finish, found, geometry, model, options)
+            watch.lap("encode")
+        answer = Answer(model.id, detections, watch.timings(batch_size))
+        self._observer.answered(answer)
+        return answer
+
+    async def _in_thread(
+        self,
+        deadline: float,
+        step: Callable[Arguments, Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        if time.monotonic() >= deadline:
+            raise DeadlineExceeded("The deadline passed before the answer was ready.")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: step(*args, **kwargs))
+
+
+def resolve_options(options: DetectOptions, model: ServedModel) -> NmsOptions:
+    """Fill in the bundle's defaults. Raises InvalidOption naming the model's labels if a class is not among them."""
+    manifest = model.bundle.manifest
+    unknown = [name for name in options.classes if name not in manifest.labels]
+    if unknown:
+        raise InvalidOption(
+            f"classes: {model.id.name} has no {', '.join(unknown)}; it has {', '.join(manifest.labels)}."
+        )
+    defaults = manifest.postprocess
+    return NmsOptions(
+        score_threshold=defaults.score_threshold if options.score_threshold is None else options.score_threshold,
+        iou_threshold=defaults.iou_threshold if options.iou_threshold is None else options.iou_threshold,
+        method=options.nms,
+        class_agnostic=options.class_agnostic,
+        max_detections=options.max_detections or defaults.max_detections,
+        label_ids=frozenset(manifest.labels.index(name) + 1 for name in options.classes) or None,
+    )
+
+
+def _finish(found: Found, geometry: Geometry, model: ServedModel, options: DetectOptions) -> Detections:
+    boxes_xyxy = geometry.to_image_pixels(found.picked.boxes_xyxy)
+    labels = model.bundle.manifest.labels
+    return finish(found.picked, boxes_xyxy, found.probabilities, geometry.image_hw, labels, options.masks)
+
+
+class Stopwatch:
+    """Seconds by stage. A lap counts from the end of the last lap or record."""
+
+    def __init__(self) -> None:
+        self._start = self._mark = time.perf_counter()
+        self._stages_s: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self._stages_s[stage] = now - self._mark
+        self._mark = now
+
+    def record(self, **stages_s: float) -> None:
+        """Stages measured elsewhere."""
+        self._stages_s.update(stages_s)
+        self._mark = time.perf_counter()
+
+    def timings(self, batch_size: int) -> Timings:
+        return Timings(self._stages_s, time.perf_counter() - self._start, batch_size)

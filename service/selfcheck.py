@@ -1,0 +1,56 @@
+"""A bundle proves itself before it is served: its golden images must give the detections written beside them."""
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle import Bundle
+from service.detections import NmsOptions
+from service.detector import Work, detect_batch
+from service.engine.base import Engine
+from service.errors import BundleInvalid
+from service.images import Limits, decode
+from service.postprocess.boxes import Picked
+from service.preprocess import to_canvas
+
+# Wide enough for another engine or precision, far too narrow for another model or preprocessing.
+_SCORE_TOLERANCE, _LEAST_IOU = 0.05, 0.9
+_LIMITS = Limits(max_bytes=50_000_000, max_pixels=50_000_000)
+
+
+def self_check(bundle: Bundle, engine: Engine) -> None:
+    """Raises BundleInvalid saying which golden image disagrees and how."""
+    for name in bundle.golden_images():
+        expected = json.loads(bundle.path(f"{name}.json").read_bytes())["detections"]
+        found = _run(bundle, engine, name)
+        missing = [row for row in expected if not _is_found(row, *found)]
+        if missing:
+            first = missing[0]
+            raise BundleInvalid(
+                f"{bundle.root}: on {name}, {len(missing)} of {len(expected)} expected detections are not found by "
+                f"engine {engine.name}, the first a {first['label']} at {first['box']} with score {first['score']:.3f}"
+            )
+
+
+def _run(bundle: Bundle, engine: Engine, name: str) -> tuple[Picked, NDArray[np.float32], tuple[str, ...]]:
+    manifest = bundle.manifest
+    image = decode(bundle.path(name).read_bytes(), _LIMITS)
+    canvas, geometry = to_canvas(image, manifest.preprocess)
+    defaults = manifest.postprocess
+    nms = NmsOptions(defaults.score_threshold / 2, defaults.iou_threshold, "hard", False, defaults.max_detections, None)
+    found = detect_batch(engine, [Work(canvas, geometry.resized_hw, nms, False)])[0]
+    return found.picked, geometry.to_image_pixels(found.picked.boxes_xyxy), manifest.labels
+
+
+def _is_found(row: dict[str, Any], picked: Picked, boxes_xyxy: NDArray[np.float32], labels: tuple[str, ...]) -> bool:
+    if not len(boxes_xyxy):
+        return False
+    box = np.array(row["box"])
+    sides = np.minimum(boxes_xyxy[:, 2:], box[2:]) - np.maximum(boxes_xyxy[:, :2], box[:2])
+    intersection = np.maximum(sides, 0).prod(1)
+    union = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(1) + (box[2:] - box[:2]).prod() - intersection
+    same = picked.label_ids == labels.index(row["label"]) + 1
+    close = np.abs(picked.scores - row["score"]) <= _SCORE_TOLERANCE
+    return bool(np.any(same & close & (intersection >= _LEAST_IOU * union)))

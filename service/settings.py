@@ -1,0 +1,91 @@
+"""Every knob, with its consequence. Flags beat RCNN_* variables, which beat the --config file, which beats defaults."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+ZOO = Path(__file__).parent.parent / "model" / "zoo"
+SHIPPED = ("nuclei", "blood-cells")  # the first is the default model
+
+
+class Settings(BaseSettings):
+    """The only reader of the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="RCNN_", use_attribute_docstrings=True, extra="forbid", frozen=True)
+
+    bundles: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Folders of the models to serve, comma-separated; the first is the default. Empty: those shipped with rcnn."""
+    engine: Literal["auto", "onnx", "openvino", "fake"] = "auto"
+    """What runs the graphs. auto times the installed ones at start and takes the fastest."""
+    engine_threads: int = Field(0, ge=0)
+    """CPU threads of the engine. 0: as many as the container's CPU quota allows."""
+    fake_engine_delay_ms: float = Field(20.0, ge=0)
+    """How long each batch takes on the fake engine."""
+    host: str = "0.0.0.0"
+    """Address all ports listen on."""
+    http_port: int = Field(8000, ge=0, le=65535)
+    """REST, OpenAPI and the page. 0: any free port."""
+    grpc_port: int = Field(8001, ge=0, le=65535)
+    """gRPC. 0: any free port."""
+    metrics_port: int = Field(8002, ge=0, le=65535)
+    """Metrics and admin. 0: any free port."""
+    max_in_flight: int = Field(64, gt=0)
+    """Requests allowed inside at once. Beyond it callers are refused at once: a short no is kinder than a long wait."""
+    max_batch_size: int = Field(8, gt=0)
+    """Images in one batch at most."""
+    max_batch_megapixels: float = Field(8.0, gt=0)
+    """Padded pixels in one batch at most, in millions: bounds the engine's memory. A larger image still runs, alone."""
+    default_timeout_ms: float = Field(10_000.0, gt=0)
+    """Deadline of a request that names none (X-Request-Timeout-Ms, or the gRPC call's deadline)."""
+    body_timeout_ms: float = Field(30_000.0, gt=0)
+    """How long a request body may take to arrive."""
+    max_image_bytes: int = Field(20_000_000, gt=0)
+    """Encoded bytes of one image at most."""
+    max_image_megapixels: float = Field(50.0, gt=0)
+    """Pixels of one image at most, in millions; read from its header before anything is allocated."""
+    max_images_per_request: int = Field(16, gt=0)
+    """Images in one multipart or JSON request at most."""
+    prepare_threads: int = Field(2, gt=0)
+    """Threads that decode images and encode masks, beside the engine's own."""
+    drain_timeout_s: float = Field(25.0, ge=0)
+    """After SIGTERM: how long accepted requests may take to finish before the process ends all the same."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe line logged."""
+    log_format: Literal["json", "console"] = "json"
+    """json: one object a line, for machines. console: for people."""
+
+    @field_validator("bundles", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
+
+    def bundle_folders(self) -> tuple[Path, ...]:
+        """The folders to serve: those set, or the shipped ones."""
+        return self.bundles or tuple(ZOO / name for name in SHIPPED if (ZOO / name).is_dir())
+
+
+def read_settings(config: Path | None = None, **flags: Any) -> Settings:
+    """Settings from flags that are not None, the environment, and a TOML file. Raises pydantic.ValidationError."""
+
+    class _WithFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            file = (TomlConfigSettingsSource(settings_cls, config),) if config else ()
+            return (init_settings, env_settings, *file)
+
+    return _WithFile(**{name: value for name, value in flags.items() if value is not None})

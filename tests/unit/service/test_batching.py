@@ -1,0 +1,225 @@
+"""Every caller is answered exactly once with its own answer, whatever its company does."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.batching import Batcher, Budget
+from service.errors import DeadlineExceeded, EngineFailed, NotReady, Overloaded
+
+FAR = 60.0
+
+
+class Counting:
+    """Counts what the batcher tells."""
+
+    def __init__(self) -> None:
+        self.left: list[str] = []
+
+    def cancelled(self, stage: str) -> None:
+        self.left.append(stage)
+
+    def queue_changed(self, depth: int, work_s: float) -> None:
+        self.depth = depth
+
+
+class Gate:
+    """An engine that doubles numbers, waits to be let through, and fails on negative ones."""
+
+    def __init__(self, *, open: bool = True) -> None:
+        self.batches: list[list[int]] = []
+        self._open = threading.Event()
+        self.entered = threading.Event()
+        if open:
+            self._open.set()
+
+    def let_through(self) -> None:
+        self._open.set()
+
+    def __call__(self, batch: Sequence[int]) -> list[int]:
+        self.entered.set()
+        assert self._open.wait(10)
+        self.batches.append(list(batch))
+        if any(number < 0 for number in batch):
+            raise ValueError("a negative number")
+        return [number * 2 for number in batch]
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as threads:
+        yield threads
+
+
+def batcher_of(
+    run: Callable[[Sequence[int]], Sequence[int]], executor: ThreadPoolExecutor, budget: Budget | None = None
+) -> Batcher[int, int]:
+    batcher = Batcher[int, int](run, executor, budget or Budget(8, 1000), Counting())
+    batcher.start()
+    return batcher
+
+
+def ask(
+    batcher: Batcher[int, int], number: int, shape: str = "a", pixels: int = 1, timeout_s: float = FAR
+) -> "asyncio.Task[tuple[int, float, int]]":
+    return asyncio.create_task(batcher.submit(number, shape, pixels, time.monotonic() + timeout_s))
+
+
+async def busy(batcher: Batcher[int, int], gate: Gate) -> "asyncio.Task[tuple[int, float, int]]":
+    """Occupy the engine, so that what comes next has to queue."""
+    first = ask(batcher, 1000)
+    await asyncio.to_thread(gate.entered.wait, 10)
+    return first
+
+
+async def test_waiting_callers_of_one_shape_share_a_batch(executor: ThreadPoolExecutor) -> None:
+    """While the engine runs, company gathers; each gets its own answer."""
+    gate = Gate(open=False)
+    batcher = batcher_of(gate, executor)
+    first = await busy(batcher, gate)
+    others = [ask(batcher, number) for number in range(8)]
+    await asyncio.sleep(0)
+    gate.let_through()
+    assert [(await task)[0] for task in [first, *others]] == [2000, 0, 2, 4, 6, 8, 10, 12, 14]
+    assert gate.batches == [[1000], list(range(8))]
+    await batcher.close()
+
+
+async def test_shapes_never_mix_and_the_oldest_goes_first(executor: ThreadPoolExecutor) -> None:
+    """Arrivals a b a b: two batches, the one that waited longest first."""
+    gate = Gate(open=False)
+    batcher = batcher_of(gate, executor)
+    first = await busy(batcher, gate)
+    others = [ask(batcher, number, shape) for number, shape in enumerate("abab")]
+    await asyncio.sleep(0)
+    gate.let_through()
+    await asyncio.gather(first, *others)
+    assert gate.batches[1:] == [[0, 2], [1, 3]]
+    await batcher.close()
+
+
+async def test_a_batch_keeps_to_its_pixel_budget(executor: ThreadPoolExecutor) -> None:
+    """Five images of 400 pixels under a budget of 1000: two, two, one; and one above the budget runs alone."""
+    gate = Gate(open=False)
+    batcher = batcher_of(gate, executor)
+    first = await busy(batcher, gate)
+    others = [ask(batcher, number, pixels=400) for number in range(5)] + [ask(batcher, 9, "b", pixels=5000)]
+    await asyncio.sleep(0)
+    gate.let_through()
+    await asyncio.gather(first, *others)
+    assert gate.batches[1:] == [[0, 1], [2, 3], [4], [9]]
+    await batcher.close()
+
+
+async def test_batch_survives_a_cancelled_caller(executor: ThreadPoolExecutor) -> None:
+    """Callers that leave, queued or in the engine, disturb nobody; the queued one is dropped before the engine runs."""
+    gate = Gate(open=False)
+    batcher = batcher_of(gate, executor)
+    in_engine = await busy(batcher, gate)
+    others = [ask(batcher, number) for number in range(4)]
+    await asyncio.sleep(0)
+    in_engine.cancel()
+    others[1].cancel()
+    await asyncio.sleep(0)
+    gate.let_through()
+    assert [(await others[index])[0] for index in (0, 2, 3)] == [0, 4, 6]
+    assert gate.batches == [[1000], [0, 2, 3]]
+    await batcher.close()
+
+
+async def test_one_bad_item_in_a_full_batch_fails_alone(executor: ThreadPoolExecutor) -> None:
+    """The seven around it are answered; the bad one is told it was the engine."""
+    gate = Gate(open=False)
+    batcher = batcher_of(gate, executor)
+    first = await busy(batcher, gate)
+    numbers = [0, 1, 2, -3, 4, 5, 6, 7]
+    others = [ask(batcher, number) for number in numbers]
+    await asyncio.sleep(0)
+    gate.let_through()
+    await first
+    results = await asyncio.gather(*others, return_exceptions=True)
+    assert isinstance(results[3], EngineFailed) and "a negative number" in str(results[3])
+    assert [r[0] for r in results if isinstance(r, tuple)] == [n * 2 for n in numbers if n >= 0]
+    await batcher.close()
+
+
+async def test_a_wrong_number_of_results_is_our_fault(executor: ThreadPoolExecutor) -> None:
+    """An engine that loses an item is found out, not passed on."""
+    batcher = batcher_of(lambda batch: [], executor)
+    with pytest.raises(EngineFailed, match="This is a bug"):
+        await ask(batcher, 1)
+    await batcher.close()
+
+
+async def test_a_caller_out_of_time_is_told_and_never_run(executor: ThreadPoolExecutor) -> None:
+    """Its deadline passes in the queue; the engine never sees it."""
+    gate = Gate(open=False)
+    batcher = batcher_of(gate, executor)
+    first = await busy(batcher, gate)
+    with pytest.raises(DeadlineExceeded):
+        await ask(batcher, 5, timeout_s=0.02)
+    gate.let_through()
+    await first
+    await batcher.close()
+    assert gate.batches == [[1000]]
+
+
+async def test_what_cannot_be_done_in_time_is_refused_at_once(executor: ThreadPoolExecutor) -> None:
+    """Once a batch has been timed, a deadline shorter than the predicted work is refused with the time to wait."""
+
+    def slow(batch: Sequence[int]) -> list[int]:
+        time.sleep(0.05)
+        return list(batch)
+
+    batcher = batcher_of(slow, executor)
+    await ask(batcher, 1, pixels=100)
+    with pytest.raises(Overloaded) as refused:
+        await ask(batcher, 2, pixels=10_000, timeout_s=1.0)
+    assert refused.value.retry_after_s is not None and refused.value.retry_after_s > 1
+    await batcher.close()
+
+
+async def test_closing_finishes_what_was_accepted(executor: ThreadPoolExecutor) -> None:
+    """Nothing accepted is lost; what comes later is sent away."""
+    gate = Gate(open=False)
+    batcher = batcher_of(gate, executor)
+    first = await busy(batcher, gate)
+    waiting = ask(batcher, 7)
+    await asyncio.sleep(0)
+    gate.let_through()
+    await batcher.close()
+    assert (await first)[0] == 2000 and (await waiting)[0] == 14
+    with pytest.raises(NotReady):
+        await ask(batcher, 8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-2, 40), st.sampled_from("abc"), st.booleans()), max_size=30))
+def test_everybody_gets_their_own_answer(arrivals: list[tuple[int, str, bool]]) -> None:
+    """Any mix of shapes, failures and callers that leave: the others get exactly twice their own number."""
+
+    async def scenario() -> None:
+        with ThreadPoolExecutor(1) as threads:
+            batcher = batcher_of(Gate(), threads, Budget(4, 1000))
+            tasks = [ask(batcher, number, shape) for number, shape, _ in arrivals]
+            await asyncio.sleep(0)
+            for task, (_, _, leaves) in zip(tasks, arrivals, strict=True):
+                if leaves:
+                    task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            await batcher.close()
+        for (number, _, leaves), result in zip(arrivals, results, strict=True):
+            if leaves:
+                assert isinstance(result, asyncio.CancelledError)
+            elif number < 0:
+                assert isinstance(result, EngineFailed)
+            else:
+                assert isinstance(result, tuple) and result[0] == number * 2
+
+    asyncio.run(scenario())

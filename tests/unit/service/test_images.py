@@ -1,0 +1,137 @@
+"""Everything a client may send as an image: it works as a person expects, or the error says what is wrong."""
+
+import io
+import struct
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.errors import (
+    ImageTooLarge,
+    InvalidRequest,
+    PayloadTooLarge,
+    UndecodableImage,
+    UnsupportedMediaType,
+)
+from service.images import Limits, decode
+
+LIMITS = Limits(max_bytes=5_000_000, max_pixels=20_000_000)
+
+
+def encoded(image: Image.Image, format: str, **options: object) -> bytes:
+    body = io.BytesIO()
+    image.save(body, format, **options)
+    return body.getvalue()
+
+
+def photo(width: int = 40, height: int = 30) -> Image.Image:
+    """Red on the left, blue on the right."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[:, : width // 2, 0] = pixels[:, width // 2 :, 2] = 255
+    return Image.fromarray(pixels)
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_of(width: int, height: int, data: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
+
+
+def orientation(value: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return exif
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+def test_every_accepted_format_is_read(format: str) -> None:
+    """The same picture from five formats."""
+    image = decode(encoded(photo(), format), LIMITS)
+    assert image.shape == (30, 40, 3) and image.dtype == np.uint8
+    assert image[15, 5, 0] > 200 and image[15, 35, 2] > 200
+
+
+def test_exif_orientation_is_applied() -> None:
+    """A photo taken sideways arrives upright: the left becomes the top."""
+    image = decode(encoded(photo(), "JPEG", exif=orientation(6)), LIMITS)
+    assert image.shape == (40, 30, 3)
+    assert image[5, 15, 0] > 200 and image[35, 15, 2] > 200
+
+
+def test_cmyk_becomes_rgb() -> None:
+    """Print colours come out as screen colours."""
+    image = decode(encoded(photo().convert("CMYK"), "JPEG"), LIMITS)
+    assert image[15, 5, 0] > 180 > image[15, 5, 2]
+
+
+def test_sixteen_bits_become_eight() -> None:
+    """A microscope's 16-bit grey keeps its proportions."""
+    deep = Image.fromarray(np.full((10, 10), 32896, np.uint16))
+    np.testing.assert_array_equal(decode(encoded(deep, "PNG"), LIMITS), 128)
+
+
+def test_transparency_is_laid_over_white() -> None:
+    """What a viewer shows as white is white, not whatever colour hides beneath."""
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    np.testing.assert_array_equal(decode(encoded(clear, "PNG"), LIMITS), 255)
+
+
+def test_a_palette_with_transparency_is_read() -> None:
+    """Palettes become colours, their clear entry white."""
+    paletted = photo().quantize(4)
+    image = decode(encoded(paletted, "PNG", transparency=paletted.getpixel((0, 0))), LIMITS)
+    np.testing.assert_array_equal(image[15, 5], 255)
+    assert image[15, 35, 2] > 200
+
+
+def test_a_zip_bomb_is_not_unpacked_beyond_its_last_pixel() -> None:
+    """A PNG of 4 x 4 pixels whose data would inflate to 300 MB: only what the header promised is unpacked."""
+    bomb = png_of(4, 4, zlib.compress(bytes(300_000_000)))
+    tracemalloc.start()
+    assert decode(bomb, LIMITS).shape == (4, 4, 3)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 5_000_000
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4000, 20)])
+def test_odd_shapes_are_read(size: tuple[int, int]) -> None:
+    """One pixel and a ribbon are pictures too."""
+    assert decode(encoded(photo(*size), "PNG"), LIMITS).shape == (size[1], size[0], 3)
+
+
+def test_of_an_animation_the_first_frame_is_taken() -> None:
+    """An animated WebP is a picture whose first frame counts."""
+    frames = [photo(), Image.new("RGB", (40, 30), "green")]
+    body = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    assert decode(body, LIMITS)[15, 5, 0] == 255
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "words"),
+    [
+        pytest.param(b"", InvalidRequest, "empty", id="empty"),
+        pytest.param(b"just some text", UnsupportedMediaType, "expected JPEG, PNG", id="text"),
+        pytest.param(encoded(photo(), "GIF"), UnsupportedMediaType, "expected JPEG, PNG", id="gif"),
+        pytest.param(
+            encoded(photo(400, 300), "JPEG")[:900], UndecodableImage, "cannot be decoded", id="truncated jpeg"
+        ),
+        pytest.param(encoded(photo(400, 300), "PNG")[:60], UndecodableImage, "Send a whole", id="truncated png"),
+        pytest.param(b"\x89PNG\r\n\x1a\n" + b"x" * 50, UndecodableImage, "cannot be decoded", id="png magic only"),
+        pytest.param(b"RIFF\x10\x00\x00\x00WAVEfmt ", UndecodableImage, "broken", id="a sound in RIFF"),
+        pytest.param(png_of(50_000, 50_000, b""), ImageTooLarge, "pixels", id="50000 x 50000 header"),
+        pytest.param(png_of(6_000, 6_000, b""), ImageTooLarge, "6000 x 6000", id="36 Mpx header"),
+        pytest.param(bytes(6_000_000), PayloadTooLarge, "at most 5000000", id="too many zeros"),
+        pytest.param(bytes(4_000_000), UnsupportedMediaType, "expected JPEG, PNG", id="zeros"),
+    ],
+)
+def test_what_is_not_a_good_image_is_refused_with_its_reason(body: bytes, error: type[Exception], words: str) -> None:
+    """Each bad input gets the error that names what is wrong and what is accepted."""
+    with pytest.raises(error, match=words):
+        decode(body, LIMITS)

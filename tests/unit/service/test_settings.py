@@ -1,0 +1,44 @@
+"""Where settings come from, and what they refuse."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings, read_settings
+
+
+def test_flags_beat_variables_beat_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each source wins over the one behind it."""
+    file = tmp_path / "rcnn.toml"
+    file.write_text("http_port = 1\ngrpc_port = 1\nmetrics_port = 1\n")
+    monkeypatch.setenv("RCNN_GRPC_PORT", "2")
+    monkeypatch.setenv("RCNN_METRICS_PORT", "2")
+    settings = read_settings(file, metrics_port="3")
+    assert (settings.http_port, settings.grpc_port, settings.metrics_port) == (1, 2, 3)
+
+
+def test_bundles_are_a_comma_separated_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one writes it in a variable."""
+    monkeypatch.setenv("RCNN_BUNDLES", "a,b/c")
+    assert read_settings().bundle_folders() == (Path("a"), Path("b/c"))
+
+
+def test_without_bundles_the_shipped_models_are_served() -> None:
+    """`rcnn serve` alone has something to serve."""
+    assert [folder.name for folder in read_settings().bundle_folders()] == ["nuclei", "blood-cells"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("max_in_flight", 0), ("http_port", 70_000), ("engine", "steam"), ("nonsense", 1)]
+)
+def test_nonsense_is_refused_at_start(name: str, value: object) -> None:
+    """Before the first request, with the setting's name."""
+    with pytest.raises(ValidationError, match=name):
+        read_settings(**{name: value})
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_tells_its_consequence(name: str) -> None:
+    """`rcnn serve --help` has a sentence for each."""
+    assert (Settings.model_fields[name].description or "").endswith(".")
