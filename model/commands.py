@@ -1,0 +1,116 @@
+"""The commands that make and judge models. Imported only when one of them is called."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from model.checkpoint import CheckpointInvalid, read_checkpoint
+from model.datasets import DatasetInvalid, read_coco
+from model.evaluate import evaluate as evaluate_bundle
+from model.pack import pack
+from model.recipes import RECIPES
+from model.train import train as fit
+from service.bundle import read_bundle, write_bundle
+from service.logs import configure_logs
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+Data = Annotated[Path, typer.Option(help="Folder with <split>.json (COCO annotations) and images/.", file_okay=False)]
+
+
+def _progress() -> Progress:
+    """A bar with the time left on a terminal; elsewhere only the printed lines."""
+    configure_logs("warning", "console")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+
+
+def _fail(error: Exception) -> typer.Exit:
+    typer.echo(f"rcnn: {error}", err=True)
+    return typer.Exit(1)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints; training resumes from what is there.")],
+    split: Annotated[str, typer.Option(help="Annotation file to train on.")] = "train",
+) -> None:
+    """Train a model from scratch; an interrupted run goes on where it stopped."""
+    if recipe not in RECIPES:
+        raise typer.BadParameter(f"{recipe!r} is not one of {', '.join(RECIPES)}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        with _progress() as progress:
+            path = fit(RECIPES[recipe], read_coco(data, split), out, device, progress)
+    except DatasetInvalid as error:
+        raise _fail(error) from error
+    typer.echo(f"wrote {path}; next: rcnn export {path} --data {data} --out BUNDLES")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="model.pt written by rcnn train.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder that gets <name>/<version>/.")],
+    version: Annotated[str, typer.Option(help="Version of the bundle.")] = "1",
+    split: Annotated[str, typer.Option(help="Annotation file whose images become golden examples.")] = "val",
+) -> None:
+    """Turn a trained checkpoint into a bundle that rcnn serve can load."""
+    try:
+        bundle = pack(read_checkpoint(checkpoint), version, read_coco(data, split), out)
+    except (CheckpointInvalid, DatasetInvalid) as error:
+        raise _fail(error) from error
+    size_mb = sum(path.stat().st_size for path in bundle.root.rglob("*") if path.is_file()) / 1e6
+    typer.echo(
+        f"wrote {bundle.root} ({size_mb:.1f} MB, {bundle.digest[:19]}); next: rcnn evaluate {bundle.root} --data {data}"
+    )
+
+
+@app.command()
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
+    data: Data,
+    split: Annotated[str, typer.Option(help="Annotation file to judge on.")] = "val",
+    engine: Annotated[str, typer.Option(help="auto, onnx or openvino.")] = "auto",
+    write: Annotated[bool, typer.Option(help="Keep the result in the bundle as metrics.json.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a table.")] = False,
+) -> None:
+    """Measure AP on labelled images through the path that serves them."""
+    try:
+        with _progress() as progress:
+            metrics = asyncio.run(evaluate_bundle(bundle, read_coco(data, split), engine, progress))
+    except DatasetInvalid as error:
+        raise _fail(error) from error
+    if write:
+        found = read_bundle(bundle)
+        (found.root / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+        write_bundle(found.root, found.manifest.model_dump(mode="json", exclude={"files", "schema_version"}))
+    if as_json:
+        typer.echo(json.dumps(metrics, indent=2))
+    else:
+        Console().print(_table(bundle, metrics))
+
+
+def _table(bundle: Path, metrics: dict[str, Any]) -> Table:
+    p50, p95 = metrics["latency_ms"]["p50"], metrics["latency_ms"]["p95"]
+    title = (
+        f"{bundle} on {metrics['split']} ({metrics['images']} images, {metrics['engine']}, p50 {p50} ms, p95 {p95} ms)"
+    )
+    table = Table("", "AP", "AP50", "AP75", title=title)
+    for kind in ("box", "mask"):
+        if kind in metrics:
+            whole = metrics[kind]
+            table.add_row(kind, *(f"{whole[key]:.3f}" for key in ("AP", "AP50", "AP75")))
+            for label, row in whole["by_class"].items():
+                table.add_row(f"  {label}", *(f"{row[key]:.3f}" for key in ("AP", "AP50")), "")
+    return table

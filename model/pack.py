@@ -1,0 +1,102 @@
+"""A checkpoint -> a bundle on disk: graphs, golden examples with their detections, licence, manifest."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+import torchvision
+
+from model.checkpoint import Checkpoint
+from model.datasets import CocoSplit
+from model.export import OPSET, export_graphs
+from service.api.rest.schemas import render_answer
+from service.app import Service
+from service.bundle import Bundle, write_bundle
+from service.detections import DetectOptions
+from service.settings import read_settings
+
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+GOLDEN_COUNT = 3
+_GOLDEN_BYTES, _GOLDEN_OBJECTS = 120_000, range(5, 60)
+
+
+def pack(checkpoint: Checkpoint, version: str, examples: CocoSplit, out_dir: Path) -> Bundle:
+    """Write `<out_dir>/<name>/<version>/`; golden images are taken from examples, and its LICENSE if there is one."""
+    recipe = checkpoint.recipe
+    root = out_dir / recipe.name / version
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root.parent) as temporary:
+        draft = Path(temporary)
+        export_graphs(checkpoint.build(), draft, recipe.candidates, IMAGENET_MEAN, IMAGENET_STD)
+        _copy_golden(examples, draft)
+        manifest = _manifest(checkpoint, version)
+        write_bundle(draft, manifest)
+        asyncio.run(_write_expectations(draft))
+        write_bundle(draft, manifest)
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(draft, root)
+        root.chmod(0o755)  # the temporary folder was private
+    return write_bundle(root, manifest)
+
+
+def _manifest(checkpoint: Checkpoint, version: str) -> dict[str, Any]:
+    recipe = checkpoint.recipe
+    segments = recipe.architecture.startswith("maskrcnn")
+    return {
+        "name": recipe.name,
+        "version": version,
+        "task": "segmentation" if segments else "detection",
+        "architecture": recipe.architecture,
+        "labels": list(checkpoint.labels),
+        "preprocess": {**recipe.preprocess, "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+        "postprocess": recipe.postprocess,
+        "provenance": {
+            "dataset": checkpoint.dataset,
+            "trained_with": checkpoint.trained_with,
+            "exported_with": {
+                "torch": str(torch.__version__),
+                "torchvision": torchvision.__version__,
+                "onnx": onnx.__version__,
+            },
+            "opset": OPSET,
+            "epochs": recipe.epochs,
+            "seed": recipe.seed,
+            "weights_stored_as": "fp16",
+        },
+    }
+
+
+def _copy_golden(examples: CocoSplit, draft: Path) -> None:
+    """The first small pictures with neither too few nor too many objects."""
+    folder = draft / "golden"
+    folder.mkdir()
+    for image in examples.images:
+        path = examples.image_path(image)
+        if path.stat().st_size <= _GOLDEN_BYTES and len(examples.annotations[image["id"]]) in _GOLDEN_OBJECTS:
+            shutil.copyfile(path, folder / path.name)
+        if len(list(folder.iterdir())) == GOLDEN_COUNT:
+            break
+    licence = examples.root / "LICENSE"
+    if licence.is_file():
+        shutil.copyfile(licence, draft / "LICENSE-golden.txt")
+
+
+async def _write_expectations(draft: Path) -> None:
+    """Write `<image>.json` beside each golden image: what the exported graphs find in it with the bundle's defaults."""
+    settings = read_settings(bundles=str(draft), engine="onnx")
+    service = Service(settings)
+    await service.load(check=False)
+    try:
+        bundle = service.models.get().bundle
+        for name in bundle.golden_images():
+            answer = await service.predictor.predict(bundle.path(name).read_bytes(), DetectOptions())
+            rendered = render_answer(answer, "")
+            kept = {"image": rendered["image"], "detections": rendered["detections"]}
+            (draft / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+    finally:
+        await service.unload()
