@@ -23,12 +23,18 @@ from service.logs import configure_logs
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+
+@app.callback()
+def quiet() -> None:
+    """The service's own log lines would drown a command's output."""
+    configure_logs("warning", "console")
+
+
 Data = Annotated[Path, typer.Option(help="Folder with <split>.json (COCO annotations) and images/.", file_okay=False)]
 
 
 def _progress() -> Progress:
     """A bar with the time left on a terminal; elsewhere only the printed lines."""
-    configure_logs("warning", "console")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 

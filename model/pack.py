@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import onnx
 import torch
 import torchvision
@@ -14,6 +16,7 @@ import torchvision
 from model.checkpoint import Checkpoint
 from model.datasets import CocoSplit
 from model.export import OPSET, export_graphs
+from model.recipes import RECIPES
 from service.api.rest.schemas import render_answer
 from service.app import Service
 from service.bundle import Bundle, write_bundle
@@ -22,7 +25,7 @@ from service.settings import read_settings
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 GOLDEN_COUNT = 3
-_GOLDEN_BYTES, _GOLDEN_OBJECTS = 120_000, range(5, 60)
+_GOLDEN_BYTES, _GOLDEN_OBJECTS = 200_000, range(8, 120)
 
 
 def pack(checkpoint: Checkpoint, version: str, examples: CocoSplit, out_dir: Path) -> Bundle:
@@ -34,6 +37,7 @@ def pack(checkpoint: Checkpoint, version: str, examples: CocoSplit, out_dir: Pat
         draft = Path(temporary)
         export_graphs(checkpoint.build(), draft, recipe.candidates, IMAGENET_MEAN, IMAGENET_STD)
         _copy_golden(examples, draft)
+        _write_licence(RECIPES[recipe.name].data_source, examples.root / "LICENSE", draft / "LICENSE-golden.txt")
         manifest = _manifest(checkpoint, version)
         write_bundle(draft, manifest)
         asyncio.run(_write_expectations(draft))
@@ -72,18 +76,25 @@ def _manifest(checkpoint: Checkpoint, version: str) -> dict[str, Any]:
 
 
 def _copy_golden(examples: CocoSplit, draft: Path) -> None:
-    """The first small pictures with neither too few nor too many objects."""
+    """Small pictures with neither too few nor too many objects, evenly spread from dark to bright."""
     folder = draft / "golden"
     folder.mkdir()
-    for image in examples.images:
-        path = examples.image_path(image)
-        if path.stat().st_size <= _GOLDEN_BYTES and len(examples.annotations[image["id"]]) in _GOLDEN_OBJECTS:
-            shutil.copyfile(path, folder / path.name)
-        if len(list(folder.iterdir())) == GOLDEN_COUNT:
-            break
-    licence = examples.root / "LICENSE"
-    if licence.is_file():
-        shutil.copyfile(licence, draft / "LICENSE-golden.txt")
+    suitable = [
+        examples.image_path(image)
+        for image in examples.images
+        if examples.image_path(image).stat().st_size <= _GOLDEN_BYTES
+        and len(examples.annotations[image["id"]]) in _GOLDEN_OBJECTS
+    ]
+    suitable.sort(key=lambda path: (float(cv2.imread(str(path)).mean()), path.name))
+    for rank in np.linspace(0, len(suitable) - 1, GOLDEN_COUNT + 1)[1:]:  # the very darkest shows little
+        path = suitable[int(rank)]
+        shutil.copyfile(path, folder / path.name)
+
+
+def _write_licence(source: str, licence: Path, target: Path) -> None:
+    """Where the golden images come from, and the dataset's own licence text if it has one."""
+    text = licence.read_text() if licence.is_file() else ""
+    target.write_text("\n\n".join(part for part in (source, text) if part) + "\n")
 
 
 async def _write_expectations(draft: Path) -> None:
