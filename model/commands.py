@@ -3,8 +3,9 @@
 import asyncio
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 import typer
@@ -13,13 +14,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from model.checkpoint import CheckpointInvalid, read_checkpoint
-from model.datasets import DatasetInvalid, read_coco
+from model.datasets import CocoSplit, DatasetInvalid, read_coco
 from model.evaluate import evaluate as evaluate_bundle
 from model.pack import pack
+from model.parity import over_dataset
 from model.recipes import RECIPES
 from model.train import train as fit
-from service.bundle import read_bundle, write_bundle
+from service.bundle import Bundle, read_bundle, write_bundle
+from service.engine.choice import EngineName, create_engine
+from service.engine.threads import available_cpus
 from service.logs import configure_logs
+
+_PARITY_BATCH = 3  # not a batch size the graphs were traced with
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -89,14 +95,18 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Annotation file to judge on.")] = "val",
     engine: Annotated[str, typer.Option(help="auto, onnx or openvino.")] = "auto",
     write: Annotated[bool, typer.Option(help="Keep the result in the bundle as metrics.json.")] = False,
+    parity: Annotated[bool, typer.Option(help="Also compare with eager torchvision on every image (slow).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a table.")] = False,
 ) -> None:
     """Measure AP on labelled images through the path that serves them."""
     try:
+        images = read_coco(data, split)
         with _progress() as progress:
-            metrics = asyncio.run(evaluate_bundle(bundle, read_coco(data, split), engine, progress))
+            metrics = asyncio.run(evaluate_bundle(bundle, images, engine, progress))
     except DatasetInvalid as error:
         raise _fail(error) from error
+    if parity:
+        metrics["parity"] = _parity(read_bundle(bundle), images, metrics["engine"])
     if write:
         found = read_bundle(bundle)
         (found.root / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
@@ -104,15 +114,27 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(metrics, indent=2))
     else:
-        Console().print(_table(bundle, metrics))
+        _print(bundle, metrics)
 
 
-def _table(bundle: Path, metrics: dict[str, Any]) -> Table:
-    p50, p95 = metrics["latency_ms"]["p50"], metrics["latency_ms"]["p95"]
-    title = (
-        f"{bundle} on {metrics['split']} ({metrics['images']} images, {metrics['engine']}, p50 {p50} ms, p95 {p95} ms)"
+def _parity(bundle: Bundle, data: CocoSplit, engine: str) -> dict[str, Any]:
+    runner = create_engine(cast(EngineName, engine), bundle, available_cpus(), 0.0, typer.echo)
+    return asdict(over_dataset(bundle, runner, data, _PARITY_BATCH))
+
+
+def _print(bundle: Path, metrics: dict[str, Any]) -> None:
+    latency_ms = metrics["latency_ms"]
+    typer.echo(f"{bundle}: {metrics['images']} images of {metrics['split']}")
+    Console().print(_table(metrics))
+    typer.echo(
+        f"engine {metrics['engine']}, one image at a time: p50 {latency_ms['p50']} ms, p95 {latency_ms['p95']} ms"
     )
-    table = Table("", "AP", "AP50", "AP75", title=title)
+    if "parity" in metrics:
+        typer.echo(f"against eager torchvision: {metrics['parity']}")
+
+
+def _table(metrics: dict[str, Any]) -> Table:
+    table = Table("", "AP", "AP50", "AP75")
     for kind in ("box", "mask"):
         if kind in metrics:
             whole = metrics[kind]

@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 import torch
 import torchvision
+from PIL import Image
 
 from model.checkpoint import Checkpoint
 from model.datasets import CocoSplit
@@ -85,7 +85,7 @@ def _copy_golden(examples: CocoSplit, draft: Path) -> None:
         if examples.image_path(image).stat().st_size <= _GOLDEN_BYTES
         and len(examples.annotations[image["id"]]) in _GOLDEN_OBJECTS
     ]
-    suitable.sort(key=lambda path: (float(cv2.imread(str(path)).mean()), path.name))
+    suitable.sort(key=lambda path: (float(np.asarray(Image.open(path).convert("RGB")).mean()), path.name))
     for rank in np.linspace(0, len(suitable) - 1, GOLDEN_COUNT + 1)[1:]:  # the very darkest shows little
         path = suitable[int(rank)]
         shutil.copyfile(path, folder / path.name)

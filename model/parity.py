@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 
+from model.datasets import CocoSplit
+from model.restore import restore
 from service.bundle import Bundle
 from service.detections import NmsOptions
 from service.engine.base import Engine
 from service.postprocess.boxes import Picked, pick
+from service.preprocess import to_canvas
 
 SCORE_FLOOR = 0.05
 BOX_TOLERANCE_PX, SCORE_TOLERANCE = 0.5, 1e-3
@@ -70,6 +73,22 @@ def match(wanted: Picked, offered: Picked) -> Parity:
         free[nearest] = False
         worst_box, worst_score = max(worst_box, float(box_px[nearest])), max(worst_score, float(score[nearest]))
     return Parity(len(asked), unmatched, worst_box, worst_score)
+
+
+def over_dataset(bundle: Bundle, engine: Engine, data: CocoSplit, batch: int) -> Parity:
+    """Every image of data, in batches of up to `batch` equal canvases with different valid sizes."""
+    model = restore(bundle)
+    groups: dict[tuple[int, int], list[tuple[NDArray[np.uint8], tuple[int, int]]]] = {}
+    for image in data.images:
+        canvas, geometry = to_canvas(data.load(image, masks=False).image, bundle.manifest.preprocess)
+        groups.setdefault(geometry.canvas_hw, []).append((canvas, geometry.resized_hw))
+    total = Parity(0, 0, 0.0, 0.0)
+    for rows in groups.values():
+        for start in range(0, len(rows), batch):
+            part = rows[start : start + batch]
+            canvases, sizes = np.stack([canvas for canvas, _ in part]), np.array([size for _, size in part])
+            total += compare(model, engine, bundle, canvases, sizes)
+    return total
 
 
 @torch.no_grad()

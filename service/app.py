@@ -5,7 +5,7 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ from service.api.rest.app import create_rest_app
 from service.api.rest.bodies import BodyLimits
 from service.api.rest.routes import RestDoor
 from service.batching import Batcher, Budget
-from service.bundle import read_bundle
+from service.bundle import Bundle, read_bundle
 from service.detector import Found, Work, detect_batch
 from service.engine.base import Engine
 from service.engine.choice import create_engine
@@ -79,7 +79,7 @@ class Service:
             )
         self.health.become(State.READY)
 
-    def _load(self, folder: Path, check: bool) -> tuple[Any, Engine]:
+    def _load(self, folder: Path, check: bool) -> tuple[Bundle, Engine]:
         settings = self._settings
         bundle = read_bundle(folder)
         threads = settings.engine_threads or available_cpus()
@@ -89,7 +89,7 @@ class Service:
             self_check(bundle, engine)
         return bundle, engine
 
-    def _serve_model(self, bundle: Any, engine: Engine) -> ServedModel:
+    def _serve_model(self, bundle: Bundle, engine: Engine) -> ServedModel:
         observer = self.metrics.of_model(bundle.manifest.name)
         executor = ThreadPoolExecutor(1, thread_name_prefix=f"engine-{bundle.manifest.name}")
         self._engine_threads.append(executor)
@@ -163,7 +163,9 @@ class Service:
             await asyncio.sleep(_GPU_PERIOD_S)
 
 
-def _batch_runner(engine: Engine, observer: ModelMetrics) -> Any:
+def _batch_runner(engine: Engine, observer: ModelMetrics) -> Callable[[Sequence[Work]], list[Found]]:
+    """detect_batch on engine, telling observer the size and padding of each batch."""
+
     def run(batch: Sequence[Work]) -> list[Found]:
         found = detect_batch(engine, batch)
         valid = sum(work.resized_hw[0] * work.resized_hw[1] for work in batch)
