@@ -138,7 +138,12 @@ def _table(metrics: dict[str, Any]) -> Table:
     for kind in ("box", "mask"):
         if kind in metrics:
             whole = metrics[kind]
-            table.add_row(kind, *(f"{whole[key]:.3f}" for key in ("AP", "AP50", "AP75")))
+            table.add_row(kind, *(_figure(whole[key]) for key in ("AP", "AP50", "AP75")))
             for label, row in whole["by_class"].items():
-                table.add_row(f"  {label}", *(f"{row[key]:.3f}" for key in ("AP", "AP50")), "")
+                table.add_row(f"  {label}", *(_figure(row[key]) for key in ("AP", "AP50")), "")
     return table
+
+
+def _figure(value: float | None) -> str:
+    """A class without truth in the split has no AP."""
+    return "–" if value is None else f"{value:.3f}"

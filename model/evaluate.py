@@ -75,7 +75,7 @@ def average_precision(data: CocoSplit, rows: list[dict[str, Any]], kind: str, mo
     """COCO AP with up to `most` detections an image (COCO's 100 would cut crowded images short)."""
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth = COCO(str(data.annotation_path))
-        found = truth.loadRes(rows) if rows else COCO()
+        found = truth.loadRes(_of_kind(rows, kind)) if rows else COCO()
         judge = COCOeval(truth, found, kind)
         judge.params.maxDets = [1, 10, most]
         judge.evaluate()
@@ -94,6 +94,11 @@ def average_precision(data: CocoSplit, rows: list[dict[str, Any]], kind: str, mo
         },
         "AR": _mean(judge.eval["recall"][..., 0, -1]),
     }
+
+
+def _of_kind(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """pycocotools takes the area from the box if a row has one: mask rows must not, or thin ones count as large."""
+    return rows if kind == "bbox" else [{k: v for k, v in row.items() if k != "bbox"} for row in rows]
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

@@ -121,8 +121,8 @@ class Service:
         tasks = [asyncio.create_task(server.serve_on_socket()) for server in (http, admin)]
         tasks.append(asyncio.create_task(self._watch_gpus()))
         try:
-            await self.load()
-            _log.info("ready", http_port=http.port, grpc_port=grpc_port, metrics_port=admin.port)
+            await self._load_unless(stop)
+            _log.info(self.health.state.value, http_port=http.port, grpc_port=grpc_port, metrics_port=admin.port)
             await stop.wait()
         finally:
             await self._drain(http, admin, grpc_door)
@@ -130,6 +130,16 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.unload()
             _log.info("stopped")
+
+    async def _load_unless(self, stop: asyncio.Event) -> None:
+        """Load, but do not insist when the signal comes first."""
+        loading, stopping = asyncio.create_task(self.load()), asyncio.create_task(stop.wait())
+        await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if loading.done():
+            loading.result()
+        else:
+            loading.cancel()
 
     async def _drain(self, http: "_HttpServer", admin: "_HttpServer", grpc_door: GrpcDoor) -> None:
         # 1. Unready at once, and new requests are refused.

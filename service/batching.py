@@ -104,6 +104,8 @@ class Batcher(Generic[Item, Result]):
 
     def admit(self, pixels: int, deadline: float) -> None:
         """Raises Overloaded at once if pixels of new work cannot be done by deadline (time.monotonic() seconds)."""
+        if not self._running_pixels and not self._queues:
+            return  # an idle engine always tries: only what runs can correct a prediction that was too dark
         wait_s = self.queued_work_s()
         if time.monotonic() + wait_s + self._cost.predict_s(pixels) > deadline:
             late_s = time.monotonic() + wait_s + self._cost.predict_s(pixels) - deadline

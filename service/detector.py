@@ -11,6 +11,8 @@ from service.detections import NmsOptions
 from service.engine.base import DetectorOutput, Engine
 from service.postprocess.boxes import Picked, pick
 
+MOST_REGIONS = 256  # in one run of the mask head: bounds its memory whatever thresholds a caller chooses
+
 
 @dataclass(frozen=True)
 class Work:
@@ -62,7 +64,9 @@ def _masks(
     boxes = np.concatenate([picked[i].boxes_xyxy for i in wanting])
     rois = np.column_stack([np.repeat(np.array(wanting, np.float32), counts), boxes]).astype(np.float32)
     labels = np.concatenate([picked[i].label_ids for i in wanting])
-    masks = engine.masks(output.features, rois, labels)
+    chunks = range(0, len(rois), MOST_REGIONS)
+    parts = [engine.masks(output.features, rois[i : i + MOST_REGIONS], labels[i : i + MOST_REGIONS]) for i in chunks]
+    masks = np.concatenate(parts)
     for i, part in zip(wanting, np.split(masks, np.cumsum(counts)[:-1]), strict=True):
         result[i] = part
     return result

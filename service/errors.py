@@ -4,7 +4,7 @@ What can go wrong, by whose fault.
 ServiceError
   + CallerError        do not retry unchanged
       InvalidOption · InvalidRequest · ModelNotFound · BodyTooSlow · PayloadTooLarge · ImageTooLarge
-      UnsupportedMediaType · UndecodableImage
+      UnsupportedMediaType · UndecodableImage · CallerLeft
   + Unavailable        retry later or elsewhere
       Overloaded · NotReady · DeadlineExceeded
   + Fault              ours
@@ -71,6 +71,12 @@ class UndecodableImage(CallerError):
     """The format is right but the picture is broken."""
 
     code, title = "undecodable_image", "Undecodable image"
+
+
+class CallerLeft(CallerError):
+    """The caller hung up before its answer was ready; nobody reads this."""
+
+    code, title = "caller_left", "Caller left"
 
 
 class Unavailable(ServiceError):

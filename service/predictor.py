@@ -61,31 +61,29 @@ class Predictor:
         self._health.check_accepting()
         model = self._models.get(model_name, version)
         nms = resolve_options(options, model)
-        with self._admission.slot(model.batcher.queued_work_s()):
-            model.batcher.admit(0, deadline)
-            image = await self._in_thread(deadline, decode, body, self._limits)  # (H, W, 3) uint8 RGB
-            watch.lap("decode")
-            canvas, geometry = await self._in_thread(deadline, to_canvas, image, model.bundle.manifest.preprocess)
-            watch.lap("preprocess")
-            work = Work(canvas, geometry.resized_hw, nms, options.masks != "none" and model.segments)
-            pixels = canvas.shape[0] * canvas.shape[1]
-            found, queue_s, batch_size = await model.batcher.submit(work, geometry.canvas_hw, pixels, deadline)
-            watch.record(queue=queue_s, **found.stages_s)
-            detections = await self._in_thread(deadline, _finish, found, geometry, model, options)
-            watch.lap("encode")
+        try:
+            async with asyncio.timeout_at(deadline):  # the event loop's clock is time.monotonic()
+                with self._admission.slot(model.batcher.queued_work_s()):
+                    model.batcher.admit(0, deadline)
+                    image = await self._in_thread(decode, body, self._limits)  # (H, W, 3) uint8 RGB
+                    watch.lap("decode")
+                    canvas, geometry = await self._in_thread(to_canvas, image, model.bundle.manifest.preprocess)
+                    watch.lap("preprocess")
+                    work = Work(canvas, geometry.resized_hw, nms, options.masks != "none" and model.segments)
+                    pixels = canvas.shape[0] * canvas.shape[1]
+                    found, queue_s, batch_size = await model.batcher.submit(work, geometry.canvas_hw, pixels, deadline)
+                    watch.record(queue=queue_s, **found.stages_s)
+                    detections = await self._in_thread(_finish, found, geometry, model, options)
+                    watch.lap("encode")
+        except TimeoutError:
+            raise DeadlineExceeded("The deadline passed before the answer was ready.") from None
         answer = Answer(model.id, detections, watch.timings(batch_size))
         self._observer.answered(answer)
         return answer
 
     async def _in_thread(
-        self,
-        deadline: float,
-        step: Callable[Arguments, Result],
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
+        self, step: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Result:
-        if time.monotonic() >= deadline:
-            raise DeadlineExceeded("The deadline passed before the answer was ready.")
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: step(*args, **kwargs))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from service.detections import Answer, ModelId
-from service.errors import CallerError, Overloaded, ServiceError
+from service.errors import CallerError, CallerLeft, Overloaded, ServiceError
 from service.metrics import Metrics
 
 _log = structlog.get_logger("request")
@@ -53,6 +53,8 @@ def accounted(metrics: Metrics, protocol: str, id: str) -> Iterator[Outcome]:
 def _count_error(metrics: Metrics, error: ServiceError) -> None:
     if isinstance(error, Overloaded):
         metrics.shed(error.reason)
+    elif isinstance(error, CallerLeft):
+        metrics.cancelled("request")
     elif isinstance(error, CallerError):
         metrics.rejected(error.code)
 

@@ -32,7 +32,7 @@ def create_engine(name: EngineName, bundle: Bundle, threads: int, fake_delay_s: 
     installed = [candidate for candidate in wanted if importlib.util.find_spec(_CLASSES[candidate][0])]
     if not installed:
         raise BundleInvalid(f"engine {name}: not installed; install rcnn[core] or rcnn[openvino]")
-    engines = [_load(candidate, bundle, threads) for candidate in installed]
+    engines = _load_all(installed, bundle, threads, log)
     if len(engines) == 1:
         log(f"engine {engines[0].name}: the only one {'installed' if name == 'auto' else 'asked for'}")
         return engines[0]
@@ -46,9 +46,24 @@ def create_engine(name: EngineName, bundle: Bundle, threads: int, fake_delay_s: 
     return engines[best]
 
 
+def _load_all(names: list[str], bundle: Bundle, threads: int, log: Log) -> list[Engine]:
+    """Every engine that can load bundle. Raises BundleInvalid, the first one's, if none can."""
+    engines: list[Engine] = []
+    failures: list[BundleInvalid] = []
+    for name in names:
+        try:
+            engines.append(_load(name, bundle, threads))
+        except BundleInvalid as error:
+            failures.append(error)
+            log(str(error))
+    if not engines:
+        raise failures[0]
+    return engines
+
+
 def _load(name: str, bundle: Bundle, threads: int) -> Engine:
-    module = importlib.import_module(f"service.engine.{name}")
     try:
+        module = importlib.import_module(f"service.engine.{name}")
         engine: Engine = getattr(module, _CLASSES[name][1])(bundle, threads)
     except Exception as error:
         raise BundleInvalid(f"engine {name} cannot load {bundle.root}: {error}") from error

@@ -18,8 +18,9 @@ class OnnxEngine:
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         on_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
-        self._device = "cuda" if on_cuda else "cpu"
         self._detector = _session(str(bundle.path("detector.onnx")), threads, on_cuda)
+        # The provider may be installed and still find no device: what the session really got decides.
+        self._device = "cuda" if "CUDAExecutionProvider" in self._detector.get_providers() else "cpu"
         self._outputs = [output.name for output in self._detector.get_outputs()]
         segments = bundle.manifest.task == "segmentation"
         self._mask_head = _session(str(bundle.path("mask_head.onnx")), threads, on_cuda) if segments else None

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import socket
+import time
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -151,6 +153,19 @@ def test_both_doors_refuse_the_same_things(
             {"url": "/v1/detect", "json": {"images": [{"b64": ""}] * 17}}, 400, "invalid_request", id="17 images"
         ),
         pytest.param({"url": "/v1/detect", "files": [("file", b"x")]}, 400, "invalid_request", id="wrong part"),
+        pytest.param({"url": "/v1/detect", "json": {"images": [{"b64": "é"}]}}, 400, "invalid_request", id="not ASCII"),
+        pytest.param(
+            {"url": "/v1/detect?masks=rle", "json": {"images": [{"b64": "aGk="}]}},
+            400,
+            "invalid_option",
+            id="two places",
+        ),
+        pytest.param(
+            {"url": "/v1/detect", "content": encode_picture(70_000, 1), "headers": {"Accept": "image/jpeg"}},
+            400,
+            "invalid_option",
+            id="too wide for JPEG",
+        ),
         pytest.param({"url": "/v1/nothing"}, 404, "not_found", id="no such route"),
         pytest.param({"url": "/livez"}, 405, "method_not_allowed", id="wrong method"),
     ],
@@ -172,6 +187,26 @@ def test_an_impossible_deadline_is_an_error_not_a_wait(
     with pytest.raises(grpc.RpcError) as refused:
         pb_grpc.DetectionServiceStub(channel).Detect(pb.DetectRequest(image=picture(64, 64)), timeout=0.001)
     assert refused.value.code().name in ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
+
+
+def test_a_caller_who_hangs_up_is_dropped(fake_served: Served) -> None:
+    """Thirty clients send an image and leave: most of their images never reach the engine, and each is counted."""
+    before = _counted(fake_served, 'rcnn_cancelled_total{stage="request"}')
+    host, port = fake_served.http_url.removeprefix("http://").split(":")
+    body = encode_picture(64, 64)
+    for _ in range(30):
+        with socket.create_connection((host, int(port))) as connection:
+            head = f"POST /v1/detect HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+    deadline = time.monotonic() + 20
+    while _counted(fake_served, 'rcnn_cancelled_total{stage="request"}') < before + 20:
+        assert time.monotonic() < deadline, "the callers who left were answered"
+    assert httpx.post(f"{fake_served.http_url}/v1/detect", content=body).status_code == 200
+
+
+def _counted(server: Served, series: str) -> float:
+    lines = httpx.get(f"{server.metrics_url}/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(series))
 
 
 def test_probes_models_and_openapi_answer(client: httpx.Client) -> None:

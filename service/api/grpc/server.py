@@ -57,7 +57,9 @@ class GrpcDoor:
     """The server, from bind to drain."""
 
     def __init__(self, predictor: Predictor, health_state: Health, metrics: Metrics, max_image_bytes: int) -> None:
-        self._server = grpc.aio.server(options=[("grpc.max_receive_message_length", max_image_bytes + _FRAME_BYTES)])
+        # Without so_reuseport=0 a second server would share a taken port in silence.
+        options = [("grpc.max_receive_message_length", max_image_bytes + _FRAME_BYTES), ("grpc.so_reuseport", 0)]
+        self._server = grpc.aio.server(options=options)
         pb_grpc.add_DetectionServiceServicer_to_server(  # type: ignore[no-untyped-call]  # generated
             DetectionServicer(predictor, metrics), self._server
         )
@@ -71,7 +73,7 @@ class GrpcDoor:
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port. Raises OSError if it is taken."""
         try:
-            bound = self._server.add_insecure_port(f"{host}:{port}")
+            bound = self._server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         except RuntimeError as error:
             raise OSError(f"cannot listen for gRPC on {host}:{port}: {error}") from error
         await self._set_health(State.STARTING)

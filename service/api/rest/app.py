@@ -1,6 +1,5 @@
 """The FastAPI application: routes, the page, and every error as a problem document."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -8,7 +7,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.requests import request_id
 from service.api.rest.bodies import option_error
@@ -27,7 +28,7 @@ def create_rest_app(door: RestDoor, version: str) -> FastAPI:
     app.include_router(door.router())
     app.mount("/ui", StaticFiles(directory=_UI), name="ui")
     app.add_api_route("/", _page, include_in_schema=False, response_model=None)
-    app.middleware("http")(_with_request_id)
+    app.add_middleware(_RequestId)
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -40,11 +41,24 @@ async def _page() -> FileResponse:
     return FileResponse(_UI / "index.html")
 
 
-async def _with_request_id(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    request.state.request_id = request_id(request.headers.get("x-request-id"))
-    response = await call_next(request)
-    response.headers["X-Request-Id"] = request.state.request_id
-    return response
+class _RequestId:
+    """Gives each request its id and puts it on the answer. Plain ASGI: the route keeps the connection's own receive."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        id = scope.setdefault("state", {})["request_id"] = request_id(Headers(scope=scope).get("x-request-id"))
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-Id"] = id
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
 
 
 async def _on_service_error(request: Request, error: Exception) -> Response:

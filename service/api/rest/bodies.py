@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +10,12 @@ from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from service.api.rest.schemas import JsonBody
 from service.detections import DetectOptions
-from service.errors import BodyTooSlow, InvalidOption, InvalidRequest, PayloadTooLarge
+from service.errors import BodyTooSlow, CallerLeft, InvalidOption, InvalidRequest, PayloadTooLarge
 
 # Base64 takes four bytes for three; form and JSON need a little for their frame.
 _JSON_GROWTH, _FRAME_BYTES = 4 / 3, 65_536
@@ -60,6 +60,8 @@ async def _read(request: Request, max_bytes: int, timeout_s: float) -> bytes:
                 body += chunk
                 if len(body) > max_bytes:
                     raise PayloadTooLarge(f"The body has more than {max_bytes} bytes, the most accepted.")
+    except ClientDisconnect:
+        raise CallerLeft("The caller hung up while sending.") from None
     except TimeoutError:
         raise BodyTooSlow(f"The body did not arrive within {timeout_s:g} s.") from None
     return bytes(body)
@@ -73,7 +75,7 @@ def _from_json(body: bytes, limits: BodyLimits) -> Images:
     _check_count(len(parsed.images), limits)
     try:
         bodies = [base64.b64decode(image.b64, validate=True) for image in parsed.images]
-    except binascii.Error as error:
+    except ValueError as error:
         raise InvalidRequest(f"images: not base64 ({error}).") from error
     return Images(bodies, single=False, options=parsed.to_values())
 

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 from service import errors
 
-STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
+STATUS: dict[type[errors.ServiceError], int] = {
     errors.InvalidOption: HTTPStatus.BAD_REQUEST,
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.ModelNotFound: HTTPStatus.NOT_FOUND,
@@ -16,6 +16,7 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.UndecodableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.CallerLeft: 499,  # the customary number for a closed connection
     errors.Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,

@@ -1,6 +1,8 @@
 """The REST door. It parses, calls the predictor, and renders; nothing else."""
 
 import asyncio
+import time
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -11,8 +13,8 @@ from fastapi.responses import JSONResponse
 from service.api.requests import accounted
 from service.api.rest.bodies import BodyLimits, Images, read_images
 from service.api.rest.schemas import AnswerOut, AnswersOut, ModelOut, ModelsOut, ProblemOut, QueryOptions, render_answer
-from service.detections import Answer
-from service.errors import InvalidOption, ModelNotFound
+from service.detections import Answer, DetectOptions
+from service.errors import CallerLeft, InvalidOption, ModelNotFound
 from service.health import Health, State
 from service.images import Limits, decode
 from service.metrics import Metrics
@@ -21,6 +23,7 @@ from service.postprocess.overlay import draw, encode
 from service.predictor import Predictor
 
 _PICTURES = ("image/png", "image/jpeg")
+_JPEG_SIDE_PX = 65_500  # libjpeg's own limit
 _IMAGE_BODY = {"schema": {"type": "string", "format": "binary"}}
 _DETECT_BODY = {
     "requestBody": {
@@ -76,30 +79,31 @@ class RestDoor:
         self, request: Request, options: Annotated[QueryOptions, Query()], name: str | None = None
     ) -> Response:
         """Find objects in one or more images. Boxes are in the pixels of the image as a person sees it."""
-        accept, timeout_s = _accepted(request), _timeout_s(request)
+        arrived, accept = time.monotonic(), _accepted(request)
         with accounted(self._metrics, "rest", request.state.request_id) as outcome:
+            timeout_s = _timeout_s(request)
             self._health.check_accepting()
             images = await read_images(request, self._body_limits)
-            chosen = images.options or options.to_values()
-            if accept in _PICTURES and chosen.masks == "none":
-                chosen = replace(chosen, masks="polygon")
+            chosen = _chosen(images, options, accept)
+            if timeout_s is not None:  # the deadline counts from the request's arrival, its body's included
+                timeout_s = max(0.0, timeout_s - (time.monotonic() - arrived))
             calls = [
                 self._predictor.predict(body, chosen, model_name=name, version=options.version, timeout_s=timeout_s)
                 for body in images.bodies
             ]
-            outcome.answers = await _all(calls)
+            outcome.answers = await _unless_caller_leaves(request, _all(calls))
             return await self._render(images, outcome.answers, accept, request.state.request_id)
 
     async def _render(self, images: Images, answers: list[Answer], accept: str, request_id: str) -> Response:
         if accept in _PICTURES:
-            if len(answers) > 1:
-                raise InvalidOption("Accept: a drawn picture is made of one image; several were sent.")
             picture = await asyncio.to_thread(self._draw, images.bodies[0], answers[0], accept)
             return Response(picture, media_type=accept)
         rendered = [render_answer(answer, request_id) for answer in answers]
         return Response(orjson.dumps(rendered[0] if images.single else {"results": rendered}), media_type=accept)
 
     def _draw(self, body: bytes, answer: Answer, media_type: str) -> bytes:
+        if media_type == "image/jpeg" and max(answer.detections.image_hw) > _JPEG_SIDE_PX:
+            raise InvalidOption(f"Accept: a JPEG has at most {_JPEG_SIDE_PX} pixels a side; ask for image/png.")
         return encode(draw(decode(body, self._image_limits), answer.detections), media_type)
 
     async def list_models(self) -> dict[str, Any]:
@@ -150,6 +154,33 @@ class RestDoor:
         return JSONResponse({"status": self._health.state.value}, 200 if good else 503)
 
 
+def _chosen(images: Images, query: QueryOptions, accept: str) -> DetectOptions:
+    """The options in force: a JSON body's own, else the query's; a drawn picture needs polygons, and one image."""
+    in_query = query.model_fields_set - {"version"}
+    if images.options and in_query:
+        raise InvalidOption(f"{', '.join(sorted(in_query))}: with a JSON body, options belong into the body.")
+    chosen = images.options or query.to_values()
+    if accept not in _PICTURES:
+        return chosen
+    if len(images.bodies) > 1:
+        raise InvalidOption("Accept: a drawn picture is made of one image; several were sent.")
+    return replace(chosen, masks="polygon")
+
+
+async def _unless_caller_leaves(request: Request, answering: Coroutine[Any, Any, list[Answer]]) -> list[Answer]:
+    """Await answering, but cancel it as soon as the client hangs up: nobody would read the answer."""
+    task = asyncio.create_task(answering)
+    leaving = asyncio.ensure_future(request.receive())  # after the body, the next message is the disconnect
+    try:
+        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise CallerLeft("The caller hung up before the answer was ready.")
+        return task.result()
+    finally:
+        task.cancel()
+        leaving.cancel()
+
+
 async def _all(calls: list[Any]) -> list[Answer]:
     """Await every call; the first error is raised and the others are cancelled."""
     try:
@@ -163,7 +194,9 @@ async def _all(calls: list[Any]) -> list[Answer]:
 def _accepted(request: Request) -> str:
     """The kind of answer wanted: JSON unless a picture is asked for by name."""
     accept = request.headers.get("accept", "*/*")
-    return next((kind for kind in _PICTURES if kind in accept and "text/html" not in accept), "application/json")
+    if "application/json" in accept or "text/html" in accept:  # a browser's own Accept names pictures too
+        return "application/json"
+    return next((kind for kind in _PICTURES if kind in accept), "application/json")
 
 
 def _timeout_s(request: Request) -> float | None:

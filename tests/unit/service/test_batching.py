@@ -173,15 +173,34 @@ async def test_a_caller_out_of_time_is_told_and_never_run(executor: ThreadPoolEx
 async def test_what_cannot_be_done_in_time_is_refused_at_once(executor: ThreadPoolExecutor) -> None:
     """Once a batch has been timed, a deadline shorter than the predicted work is refused with the time to wait."""
 
+    gate = Gate(open=False)
+
     def slow(batch: Sequence[int]) -> list[int]:
         time.sleep(0.05)
-        return list(batch)
+        return gate(batch) if batch == [1000] else list(batch)
 
     batcher = batcher_of(slow, executor)
     await ask(batcher, 1, pixels=100)
+    first = await busy(batcher, gate)
     with pytest.raises(Overloaded) as refused:
         await ask(batcher, 2, pixels=10_000, timeout_s=1.0)
     assert refused.value.retry_after_s is not None and refused.value.retry_after_s > 1
+    gate.let_through()
+    await first
+    await batcher.close()
+
+
+async def test_an_idle_engine_always_tries(executor: ThreadPoolExecutor) -> None:
+    """A slow first batch must not make an idle service refuse for ever: what runs corrects the prediction."""
+    seconds = [0.2, 0.0]
+
+    def warming(batch: Sequence[int]) -> list[int]:
+        time.sleep(seconds.pop(0))
+        return list(batch)
+
+    batcher = batcher_of(warming, executor)
+    await ask(batcher, 1, pixels=1)
+    assert (await ask(batcher, 2, pixels=100, timeout_s=5.0))[0] == 2
     await batcher.close()
 
 
