@@ -86,9 +86,10 @@ def _copy_golden(examples: CocoSplit, draft: Path) -> None:
         and len(examples.annotations[image["id"]]) in _GOLDEN_OBJECTS
     ]
     suitable.sort(key=lambda path: (float(np.asarray(Image.open(path).convert("RGB")).mean()), path.name))
-    for rank in np.linspace(0, len(suitable) - 1, GOLDEN_COUNT + 1)[1:]:  # the very darkest shows little
+    ranks = np.linspace(0, len(suitable) - 1, GOLDEN_COUNT + 1)[1:]  # the very darkest shows little
+    for number, rank in enumerate(ranks, start=1):
         path = suitable[int(rank)]
-        shutil.copyfile(path, folder / path.name)
+        shutil.copyfile(path, folder / f"{number}-{path.name}")
 
 
 def _write_licence(source: str, licence: Path, target: Path) -> None:

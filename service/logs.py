@@ -9,7 +9,8 @@ import structlog
 
 def configure_logs(level: str, style: Literal["json", "console"]) -> None:
     """Set up structlog for the process, and send the standard library's loggers the same way."""
-    renderer = structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer()
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderer = structlog.processors.JSONRenderer() if style == "json" else console
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
