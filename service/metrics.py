@@ -95,7 +95,7 @@ class Metrics:
         """outcome is ok or the error's stable code. model is None where the request never reached one."""
         name, version = (model.name, model.version) if model else ("", "")
         self._requests.labels(name, version, protocol, outcome).inc()
-        if model is not None:
+        if model is not None and outcome == "ok":  # refusals are quick and would flatter the latency
             self._duration.labels(name, version, protocol).observe(seconds)
 
     def shed(self, reason: str) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from typing import ParamSpec, Protocol, TypeVar
 
 from service.admission import Admission
-from service.detections import Answer, Detections, DetectOptions, NmsOptions, Timings
+from service.detections import Answer, Detections, DetectOptions, ModelId, NmsOptions, Timings
 from service.detector import Found, Work
 from service.errors import DeadlineExceeded, InvalidOption
 from service.health import Health
@@ -41,6 +41,11 @@ class Predictor:
     ) -> None:
         self._models, self._health, self._admission, self._threads = models, health, admission, threads
         self._limits, self._default_timeout_s, self._observer = limits, default_timeout_s, observer
+
+    def accepting_model(self, name: str | None = None, version: str | None = None) -> ModelId:
+        """Which model would answer. Raises NotReady or ModelNotFound: cheap to ask before a body is read."""
+        self._health.check_accepting()
+        return self._models.get(name, version).id
 
     async def predict(
         self,

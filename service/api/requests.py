@@ -26,8 +26,8 @@ def request_id(sent: str | None) -> str:
 class Outcome:
     """Filled in by the door as the request goes."""
 
+    model: ModelId | None = None  # once it is known which model is asked
     answers: list[Answer] = field(default_factory=list)
-    error: ServiceError | None = None
 
 
 @contextmanager
@@ -60,8 +60,7 @@ def _count_error(metrics: Metrics, error: ServiceError) -> None:
 
 
 def _finish(metrics: Metrics, protocol: str, id: str, outcome: Outcome, code: str, seconds: float) -> None:
-    model: ModelId | None = outcome.answers[0].model if outcome.answers else None
-    metrics.request_done(model, protocol, code, seconds)
+    metrics.request_done(outcome.model, protocol, code, seconds)
     line: dict[str, object] = {
         "request_id": id,
         "protocol": protocol,

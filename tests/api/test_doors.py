@@ -1,5 +1,6 @@
 """Both doors against a real server process on the fake engine: same answers, clear errors, and the service goes on."""
 
+import asyncio
 import base64
 import json
 import socket
@@ -231,13 +232,29 @@ def test_grpc_health_and_reflection_answer(channel: grpc.Channel) -> None:
     assert "rcnn.v1.DetectionService" in {service.name for service in listed.list_services_response.service}
 
 
+def test_one_corrupt_image_among_eight_fails_alone(fake_served: Served, picture: Picture) -> None:
+    """Eight at once, one of them cut short: seven answers, one explanation."""
+    good, corrupt = picture(100, 80), encode_picture(300, 200, format="JPEG")[:700]
+
+    async def all_at_once() -> list[int]:
+        async with httpx.AsyncClient(base_url=fake_served.http_url, timeout=30) as client:
+            bodies = [corrupt if index == 3 else good for index in range(8)]
+            responses = await asyncio.gather(*(client.post("/v1/detect", content=body) for body in bodies))
+        return [response.status_code for response in responses]
+
+    assert asyncio.run(all_at_once()) == [200, 200, 200, 422, 200, 200, 200, 200]
+
+
 def test_metrics_count_what_happened(client: httpx.Client, fake_served: Served, picture: Picture) -> None:
     """A good and a bad request appear under their names."""
     client.post("/v1/detect", content=picture(64, 64))
     client.post("/v1/detect", content=b"hello")
+    client.post("/v1/detect?nonsense=1", content=picture(64, 64))
     text = httpx.get(f"{fake_served.metrics_url}/metrics").text
     assert 'rcnn_requests_total{model="toy",outcome="ok",protocol="rest",version="1"}' in text
     assert 'rcnn_rejected_inputs_total{reason="unsupported_media_type"}' in text
+    assert 'rcnn_rejected_inputs_total{reason="invalid_option"}' in text
+    assert 'rcnn_requests_total{model="toy",outcome="unsupported_media_type",protocol="rest",version="1"}' in text
     assert 'rcnn_stage_duration_seconds_bucket{le="0.025",model="toy",stage="detector"}' in text
     assert "rcnn_batch_size_bucket" in text and "rcnn_model_info" in text
     assert json.loads(httpx.get(f"{fake_served.http_url}/readyz").text) == {"status": "ready"}

@@ -35,6 +35,7 @@ class DetectionServicer(pb_grpc.DetectionServiceServicer):
         id = request_id(sent if isinstance(sent, str) else None)
         try:
             with accounted(self._metrics, "grpc", id) as outcome:
+                outcome.model = self._predictor.accepting_model(request.model or None, request.version or None)
                 answer = await self._predictor.predict(
                     request.image,
                     to_options(request.options),

@@ -1,5 +1,6 @@
 """The FastAPI application: routes, the page, and every error as a problem document."""
 
+import contextlib
 from pathlib import Path
 
 import structlog
@@ -11,20 +12,22 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.requests import request_id
+from service.api.requests import accounted, request_id
 from service.api.rest.bodies import option_error
 from service.api.rest.errors import problem, problem_document
 from service.api.rest.routes import RestDoor
 from service.api.rest.schemas import JsonBody
 from service.errors import EngineFailed, ServiceError
+from service.metrics import Metrics
 
 _UI = Path(__file__).parent / "ui"
 _log = structlog.get_logger("rest")
 
 
-def create_rest_app(door: RestDoor, version: str) -> FastAPI:
+def create_rest_app(door: RestDoor, metrics: Metrics, version: str) -> FastAPI:
     """The whole HTTP surface of port 8000."""
     app = FastAPI(title="rcnn", version=version, description="Faster and Mask R-CNN: images in, boxes and masks out.")
+    app.state.metrics = metrics
     app.include_router(door.router())
     app.mount("/ui", StaticFiles(directory=_UI), name="ui")
     app.add_api_route("/", _page, include_in_schema=False, response_model=None)
@@ -68,7 +71,10 @@ async def _on_service_error(request: Request, error: Exception) -> Response:
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return problem(option_error(error.errors()), request.state.request_id)
+    refusal = option_error(error.errors())
+    with contextlib.suppress(ServiceError), accounted(request.app.state.metrics, "rest", request.state.request_id):
+        raise refusal
+    return problem(refusal, request.state.request_id)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

@@ -82,7 +82,7 @@ class RestDoor:
         arrived, accept = time.monotonic(), _accepted(request)
         with accounted(self._metrics, "rest", request.state.request_id) as outcome:
             timeout_s = _timeout_s(request)
-            self._health.check_accepting()
+            outcome.model = self._predictor.accepting_model(name, options.version)
             images = await read_images(request, self._body_limits)
             chosen = _chosen(images, options, accept)
             if timeout_s is not None:  # the deadline counts from the request's arrival, its body's included
