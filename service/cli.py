@@ -68,8 +68,12 @@ def serve(
         settings = read_settings(config, **flags)
     except ValidationError as error:
         for problem in error.errors():
-            name = str(problem["loc"][0])
-            typer.echo(f"rcnn: setting {name}: {problem['msg']}, got {problem['input']!r}", err=True)
+            where = (
+                f" {problem['loc'][0]}: {problem['msg']}, got {problem['input']!r}"
+                if problem["loc"]
+                else f"s: {problem['msg']}"
+            )
+            typer.echo(f"rcnn: setting{where}", err=True)
         raise typer.Exit(USAGE) from error
     configure_logs(settings.log_level, settings.log_format)
 

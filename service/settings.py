@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     metrics_port: int = Field(8002, ge=0, le=65535)
     """Metrics and admin. 0: any free port."""
     max_in_flight: int = Field(64, gt=0)
-    """Requests allowed inside at once. Beyond it callers are refused at once: a short no is kinder than a long wait."""
+    """Images inside at once, of all requests. Beyond it callers are refused: a short no is kinder than a long wait."""
     max_batch_size: int = Field(8, gt=0)
     """Images in one batch at most."""
     max_batch_megapixels: float = Field(8.0, gt=0)
@@ -66,6 +66,15 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _a_full_request_fits(self) -> "Settings":
+        if self.max_images_per_request > self.max_in_flight:
+            raise ValueError(
+                f"max_in_flight ({self.max_in_flight}) should be at least max_images_per_request "
+                f"({self.max_images_per_request}): a request of that many images could never be admitted"
+            )
+        return self
 
     def bundle_folders(self) -> tuple[Path, ...]:
         """The folders to serve: those set, or the shipped ones."""

@@ -38,6 +38,12 @@ def test_nonsense_is_refused_at_start(name: str, value: object) -> None:
         read_settings(**{name: value})
 
 
+def test_a_request_that_could_never_be_admitted_is_found_at_start() -> None:
+    """More images a request than may be inside at all: refused with both numbers."""
+    with pytest.raises(ValidationError, match=r"max_in_flight \(4\) should be at least max_images_per_request \(16\)"):
+        read_settings(max_in_flight=4)
+
+
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_tells_its_consequence(name: str) -> None:
     """`rcnn serve --help` has a sentence for each."""
