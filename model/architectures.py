@@ -78,8 +78,8 @@ def _torchvision(name: str) -> Callable[..., FasterRCNN]:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "fasterrcnn_small_fpn": Architecture(_faster_small, "detection", 8.3),
-    "maskrcnn_small_fpn": Architecture(_mask_small, "segmentation", 8.7),
+    "fasterrcnn_small_fpn": Architecture(_faster_small, "detection", 8.2),
+    "maskrcnn_small_fpn": Architecture(_mask_small, "segmentation", 8.6),
     "fasterrcnn_resnet50_fpn": Architecture(_torchvision("fasterrcnn_resnet50_fpn"), "detection", 41.76, 37.0),
     "fasterrcnn_resnet50_fpn_v2": Architecture(_torchvision("fasterrcnn_resnet50_fpn_v2"), "detection", 43.71, 46.7),
     "maskrcnn_resnet50_fpn": Architecture(_torchvision("maskrcnn_resnet50_fpn"), "segmentation", 44.40, 37.9, 34.6),

@@ -12,10 +12,6 @@ class Admission:
     def __init__(self, max_in_flight: int, changed: Callable[[int], None]) -> None:
         self._max, self._inside, self._changed = max_in_flight, 0, changed
 
-    @property
-    def inside(self) -> int:
-        return self._inside
-
     @contextmanager
     def slot(self, drain_s: float) -> Iterator[None]:
         """Hold one place for the length of the block. drain_s: predicted seconds until the work inside is done."""

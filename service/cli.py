@@ -1,6 +1,7 @@
 """The `rcnn` command. Model and deploy commands are imported only when they are called: a pod has no torch."""
 
 import asyncio
+import importlib
 import inspect
 import sys
 from collections.abc import Callable
@@ -126,7 +127,7 @@ def evaluate(context: typer.Context) -> None:
 
 def _run_model_command(name: str, context: typer.Context) -> None:
     try:
-        commands = __import__("model.commands", fromlist=["app"])
+        commands = importlib.import_module("model.commands")
     except ImportError as error:
         typer.echo(f"rcnn {name}: needs the training packages ({error}); install rcnn[train]", err=True)
         raise typer.Exit(USAGE) from error

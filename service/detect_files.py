@@ -1,5 +1,6 @@
 """`rcnn detect`: image files against a running service, or against the shipped models in this process."""
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ async def detect_files(
         for path in track(paths, description="detecting", disable=len(paths) < 2 or as_json, transient=True):
             try:
                 answer = await detect(path.read_bytes())
-            except (ServiceError, OSError, httpx.HTTPError) as error:
+            except (ServiceError, OSError, httpx.HTTPError, json.JSONDecodeError) as error:
                 failed += 1
                 typer.echo(f"{path}: {error}", err=True)
             else:
@@ -50,16 +51,28 @@ def _summary(path: Path, answer: dict[str, Any]) -> str:
 @asynccontextmanager
 async def _remote(url: str, model: str | None, options: dict[str, Any]) -> AsyncIterator[Detect]:
     endpoint = f"/v1/models/{model}/detect" if model else "/v1/detect"
-    async with httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S) as client:
+    try:
+        client = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S)
+    except httpx.InvalidURL as error:
+        raise typer.BadParameter(f"--url {url}: {error}; expected such as http://localhost:8000") from error
+    async with client:
 
         async def detect(body: bytes) -> dict[str, Any]:
             response = await client.post(endpoint, params=options, content=body)
             if response.is_error:
-                raise httpx.HTTPError(f"{response.status_code} {response.json().get('detail', response.text)}")
+                raise httpx.HTTPError(f"{response.status_code} {_words(response)}")
             answer: dict[str, Any] = response.json()
             return answer
 
         yield detect
+
+
+def _words(response: httpx.Response) -> str:
+    """A problem document's own detail; whatever stands between us and the service may answer in other words."""
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, TypeError, KeyError):
+        return response.text[:200]
 
 
 @asynccontextmanager

@@ -23,7 +23,6 @@ class Unit(StrEnum):
     """Grafana's names for what an axis measures."""
 
     REQUESTS_PER_SECOND = "reqps"
-    EVENTS_PER_SECOND = "ops"
     COUNT = "short"
     SECONDS = "s"
     SHARE = "percentunit"

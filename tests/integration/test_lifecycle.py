@@ -103,6 +103,22 @@ def test_detect_asks_a_running_service(toy_bundle: Bundle, tmp_path: Path) -> No
     assert refused.returncode == 1 and "No model none is served here" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("url", "code", "words"),
+    [
+        pytest.param("http://127.0.0.1:1", 1, "image.png: ", id="nobody there"),
+        pytest.param("http://127.0.0.1:x", 2, "http://127.0.0.1:x", id="not an address"),
+    ],
+)
+def test_detect_says_when_there_is_no_service(tmp_path: Path, url: str, code: int, words: str) -> None:
+    """Exit 1 where nobody answers, 2 where nobody can; a line, no traceback."""
+    image = tmp_path / "image.png"
+    image.write_bytes(encode_picture(9, 9))
+    ended = rcnn("detect", str(image), "--url", url, COLUMNS="200")
+    assert ended.returncode == code
+    assert words in ended.stderr and "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize("concurrency", [16])
 def test_mixed_sizes_share_batches_without_an_error(toy_bundle: Bundle, concurrency: int) -> None:
     """200 requests of mixed sizes, 16 at a time, a fake engine of 20 ms: no error, mean batch above 2."""
