@@ -56,6 +56,7 @@ class Service:
             self._threads,
             self.image_limits,
             settings.default_timeout_ms / 1e3,
+            settings.max_mask_bytes,
             self.metrics,
         )
 

@@ -6,14 +6,15 @@ D detections an image after NMS · R regions over all images of a batch
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 NmsMethod = Literal["hard", "soft_linear", "soft_gaussian"]
-MaskFormat = Literal["none", "rle", "polygon", "png"]
+MaskFormat = Literal["none", "rle", "polygon", "png", "raw"]
+SOFT_NMS_SIGMA = 0.5  # Bodla 2017, section 3
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,10 @@ class DetectOptions:
     """What a caller may choose per request. None leaves the choice to the model's bundle."""
 
     score_threshold: float | None = None  # [0, 1]
+    class_score_thresholds: Mapping[str, float] = field(default_factory=dict)  # by label, [0, 1]; beats score_threshold
     iou_threshold: float | None = None  # [0, 1]
     nms: NmsMethod = "hard"
+    soft_nms_sigma: float | None = None  # > 0, read by soft_gaussian
     class_agnostic: bool = False
     max_detections: int | None = None  # >= 1
     classes: tuple[str, ...] = ()  # empty: all
@@ -39,6 +42,8 @@ class NmsOptions:
     class_agnostic: bool
     max_detections: int
     label_ids: frozenset[int] | None  # None: all
+    soft_nms_sigma: float = SOFT_NMS_SIGMA
+    label_score_thresholds: Mapping[int, float] = field(default_factory=dict)  # by label id; beats score_threshold
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,12 @@ class RleMask:
 
 @dataclass(frozen=True)
 class PolygonMask:
-    """Outer rings as flat [x1, y1, x2, y2, ...] lists in image pixels."""
+    """
+    Rings as flat [x1, y1, x2, y2, ...] lists through the centres of the border pixels, in image pixels.
+
+    Outer rings run counter-clockwise on the screen and holes clockwise, so that both the even-odd and the non-zero rule
+    fill the mask: nothing else tells a hole from a part.
+    """
 
     rings_xy: tuple[tuple[float, ...], ...]
 
@@ -64,7 +74,15 @@ class PngMask:
     png: bytes
 
 
-Mask = RleMask | PolygonMask | PngMask
+@dataclass(frozen=True)
+class RawMask:
+    """The mask head's own grid over the detection's box: probabilities in 1/255, above 127 inside."""
+
+    size_hw: tuple[int, int]
+    probabilities: bytes  # row by row
+
+
+Mask = RleMask | PolygonMask | PngMask | RawMask
 
 
 @dataclass(frozen=True)

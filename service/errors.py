@@ -4,7 +4,7 @@ What can go wrong, by whose fault.
 ServiceError
   + CallerError        do not retry unchanged
       InvalidOption · InvalidRequest · ModelNotFound · BodyTooSlow · PayloadTooLarge · ImageTooLarge
-      UnsupportedMediaType · UndecodableImage · CallerLeft
+      UnsupportedMediaType · UndecodableImage · AnswerTooLarge · CallerLeft
   + Unavailable        retry later or elsewhere
       Overloaded · NotReady · DeadlineExceeded
   + Fault              ours
@@ -71,6 +71,12 @@ class UndecodableImage(CallerError):
     """The format is right but the picture is broken."""
 
     code, title = "undecodable_image", "Undecodable image"
+
+
+class AnswerTooLarge(CallerError):
+    """What was asked for weighs more than is ever sent; the message says which options make it lighter."""
+
+    code, title = "answer_too_large", "Answer too large"
 
 
 class CallerLeft(CallerError):

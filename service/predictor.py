@@ -2,12 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import ParamSpec, Protocol, TypeVar
 
 from service.admission import Admission
-from service.detections import Answer, Detections, DetectOptions, ModelId, NmsOptions, Timings
+from service.detections import (
+    SOFT_NMS_SIGMA,
+    Answer,
+    Detections,
+    DetectOptions,
+    MaskFormat,
+    ModelId,
+    NmsOptions,
+    Timings,
+)
 from service.detector import Found, Work
 from service.errors import DeadlineExceeded, InvalidOption
 from service.health import Health
@@ -37,10 +46,12 @@ class Predictor:
         threads: Executor,
         limits: Limits,
         default_timeout_s: float,
+        max_mask_bytes: int,
         observer: AnswerObserver,
     ) -> None:
         self._models, self._health, self._admission, self._threads = models, health, admission, threads
         self._limits, self._default_timeout_s, self._observer = limits, default_timeout_s, observer
+        self._max_mask_bytes = max_mask_bytes
 
     def accepting_model(self, name: str | None = None, version: str | None = None) -> ModelId:
         """Which model would answer. Raises NotReady or ModelNotFound: cheap to ask before a body is read."""
@@ -78,7 +89,9 @@ class Predictor:
                     pixels = canvas.shape[0] * canvas.shape[1]
                     found, queue_s, batch_size = await model.batcher.submit(work, geometry.canvas_hw, pixels, deadline)
                     watch.record(queue=queue_s, **found.stages_s)
-                    detections = await self._in_thread(_finish, found, geometry, model, options)
+                    detections = await self._in_thread(
+                        _finish, found, geometry, model, options.masks, self._max_mask_bytes
+                    )
                     watch.lap("encode")
         except TimeoutError:
             raise DeadlineExceeded("The deadline passed before the answer was ready.") from None
@@ -94,27 +107,35 @@ class Predictor:
 
 def resolve_options(options: DetectOptions, model: ServedModel) -> NmsOptions:
     """Fill in the bundle's defaults. Raises InvalidOption naming the model's labels if a class is not among them."""
-    manifest = model.bundle.manifest
-    unknown = [name for name in options.classes if name not in manifest.labels]
-    if unknown:
-        raise InvalidOption(
-            f"classes: {model.id.name} has no {', '.join(unknown)}; it has {', '.join(manifest.labels)}."
-        )
-    defaults = manifest.postprocess
+    defaults = model.bundle.manifest.postprocess
+    thresholds = options.class_score_thresholds
     return NmsOptions(
         score_threshold=defaults.score_threshold if options.score_threshold is None else options.score_threshold,
         iou_threshold=defaults.iou_threshold if options.iou_threshold is None else options.iou_threshold,
         method=options.nms,
         class_agnostic=options.class_agnostic,
         max_detections=options.max_detections or defaults.max_detections,
-        label_ids=frozenset(manifest.labels.index(name) + 1 for name in options.classes) or None,
+        label_ids=frozenset(_label_ids("classes", options.classes, model)) or None,
+        soft_nms_sigma=SOFT_NMS_SIGMA if options.soft_nms_sigma is None else options.soft_nms_sigma,
+        label_score_thresholds=dict(
+            zip(_label_ids("class_score_thresholds", tuple(thresholds), model), thresholds.values(), strict=True)
+        ),
     )
 
 
-def _finish(found: Found, geometry: Geometry, model: ServedModel, options: DetectOptions) -> Detections:
-    boxes_xyxy = geometry.to_image_pixels(found.picked.boxes_xyxy)
+def _label_ids(option: str, names: Sequence[str], model: ServedModel) -> list[int]:
     labels = model.bundle.manifest.labels
-    return finish(found.picked, boxes_xyxy, found.probabilities, geometry.image_hw, labels, options.masks)
+    unknown = [name for name in names if name not in labels]
+    if unknown:
+        raise InvalidOption(f"{option}: {model.id.name} has no {', '.join(unknown)}; it has {', '.join(labels)}.")
+    return [labels.index(name) + 1 for name in names]
+
+
+def _finish(
+    found: Found, geometry: Geometry, model: ServedModel, mask_format: MaskFormat, max_mask_bytes: int
+) -> Detections:
+    boxes_xyxy, labels = geometry.to_image_pixels(found.picked.boxes_xyxy), model.bundle.manifest.labels
+    return finish(found.picked, boxes_xyxy, found.probabilities, geometry.image_hw, labels, mask_format, max_mask_bytes)
 
 
 class Stopwatch:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from service.detections import Detections, MaskFormat
 from service.postprocess.boxes import Picked
-from service.postprocess.masks import ENCODERS, paste
+from service.postprocess.masks import encode
 
 
 def finish(
@@ -15,12 +15,16 @@ def finish(
     image_hw: tuple[int, int],
     label_names: tuple[str, ...],
     mask_format: MaskFormat,
+    max_mask_bytes: int,
 ) -> Detections:
-    """picked with its boxes already in image pixels (D, 4) and mask probabilities (D, 28, 28) or None."""
+    """
+    picked with its boxes already in image pixels (D, 4) and mask probabilities (D, 28, 28) or None.
+
+    Raises AnswerTooLarge if the masks weigh more than max_mask_bytes.
+    """
     masks = None
     if probabilities is not None and mask_format != "none":
-        encode = ENCODERS[mask_format]
-        masks = tuple(encode(paste(p, b, image_hw)) for p, b in zip(probabilities, boxes_xyxy, strict=True))
+        masks = encode(mask_format, probabilities, boxes_xyxy, image_hw, max_mask_bytes)
     return Detections(
         image_hw=image_hw,
         boxes_xyxy=boxes_xyxy,

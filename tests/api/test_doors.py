@@ -56,11 +56,11 @@ def test_multipart_and_json_answer_in_order(client: httpx.Client, picture: Pictu
         assert [result["detections"] for result in response.json()["results"]] == alone
 
 
-@pytest.mark.parametrize("masks", ["rle", "polygon", "png"])
+@pytest.mark.parametrize("masks", ["rle", "polygon", "png", "raw"])
 def test_masks_come_as_asked(client: httpx.Client, picture: Picture, masks: str) -> None:
     """Each format has its own members."""
     answer = client.post("/v1/detect", params={"masks": masks}, content=picture(80, 60)).json()
-    keys = {"rle": {"size", "counts"}, "polygon": {"polygons"}, "png": {"origin", "png"}}[masks]
+    keys = {"rle": {"size", "counts"}, "polygon": {"polygons"}, "png": {"origin", "png"}, "raw": {"size", "raw"}}[masks]
     assert set(answer["detections"][0]["mask"]) == keys
 
 

@@ -1,7 +1,17 @@
 """Messages <-> values."""
 
 from service.api.grpc.proto import detection_pb2 as pb
-from service.detections import Answer, Detections, DetectOptions, Mask, MaskFormat, NmsMethod, PolygonMask, RleMask
+from service.detections import (
+    Answer,
+    Detections,
+    DetectOptions,
+    Mask,
+    MaskFormat,
+    NmsMethod,
+    PolygonMask,
+    RawMask,
+    RleMask,
+)
 from service.errors import InvalidOption
 
 _NMS: dict[int, NmsMethod] = {
@@ -14,6 +24,7 @@ _MASKS: dict[int, MaskFormat] = {
     pb.MASK_FORMAT_RLE: "rle",
     pb.MASK_FORMAT_POLYGON: "polygon",
     pb.MASK_FORMAT_PNG: "png",
+    pb.MASK_FORMAT_RAW: "raw",
 }
 
 
@@ -80,5 +91,7 @@ def _set_mask(message: pb.Detection, mask: Mask) -> None:
         message.rle.CopyFrom(pb.Rle(height=mask.size_hw[0], width=mask.size_hw[1], counts=mask.counts))
     elif isinstance(mask, PolygonMask):
         message.polygon.CopyFrom(pb.Polygon(rings=[pb.Ring(xy=ring) for ring in mask.rings_xy]))
+    elif isinstance(mask, RawMask):
+        message.raw.CopyFrom(pb.RawMask(height=mask.size_hw[0], width=mask.size_hw[1], data=mask.probabilities))
     else:
         message.png.CopyFrom(pb.Png(origin_x=mask.origin_xy[0], origin_y=mask.origin_xy[1], data=mask.png))

@@ -13,6 +13,7 @@ CODE: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.ImageTooLarge: grpc.StatusCode.INVALID_ARGUMENT,
     errors.UnsupportedMediaType: grpc.StatusCode.INVALID_ARGUMENT,
     errors.UndecodableImage: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.AnswerTooLarge: grpc.StatusCode.INVALID_ARGUMENT,
     errors.CallerLeft: grpc.StatusCode.CANCELLED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.NotReady: grpc.StatusCode.UNAVAILABLE,

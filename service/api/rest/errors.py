@@ -16,6 +16,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.UndecodableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.AnswerTooLarge: HTTPStatus.BAD_REQUEST,
     errors.CallerLeft: 499,  # the customary number for a closed connection
     errors.Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,

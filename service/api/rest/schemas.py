@@ -5,7 +5,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.detections import Answer, Detections, DetectOptions, Mask, MaskFormat, NmsMethod, PolygonMask, RleMask
+from service.detections import (
+    Answer,
+    Detections,
+    DetectOptions,
+    Mask,
+    MaskFormat,
+    NmsMethod,
+    PolygonMask,
+    RawMask,
+    RleMask,
+)
 
 
 class Options(BaseModel):
@@ -137,9 +147,11 @@ def _render_detections(found: Detections) -> list[dict[str, Any]]:
 
 
 def render_mask(mask: Mask) -> dict[str, Any]:
-    """RLE as COCO writes it; polygons as flat rings; PNG as base64 of the mask's own rectangle and its corner."""
+    """RLE as COCO writes it; polygons as flat rings; PNG (the mask's own rectangle and its corner) and raw, base64."""
     if isinstance(mask, RleMask):
         return {"size": list(mask.size_hw), "counts": mask.counts}
     if isinstance(mask, PolygonMask):
         return {"polygons": [list(ring) for ring in mask.rings_xy]}
+    if isinstance(mask, RawMask):
+        return {"size": list(mask.size_hw), "raw": base64.b64encode(mask.probabilities).decode("ascii")}
     return {"origin": list(mask.origin_xy), "png": base64.b64encode(mask.png).decode("ascii")}

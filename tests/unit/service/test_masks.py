@@ -12,7 +12,9 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from service.postprocess.masks import Crop, paste, to_png, to_polygon, to_rle
+from service.detections import MaskFormat
+from service.errors import AnswerTooLarge
+from service.postprocess.masks import Crop, encode, encoded_bytes, paste, to_png, to_polygon, to_raw, to_rle
 
 
 def whole(crop: Crop) -> np.ndarray:
@@ -50,15 +52,56 @@ def test_pasting_is_torchvisions(seed: int) -> None:
     np.testing.assert_array_equal(whole(paste(probabilities, box, (80, 100))), expected[0, 0].numpy() > 0.5)
 
 
-def test_polygon_and_png_show_the_same_mask() -> None:
-    """A filled polygon and an unpacked PNG give the crop back."""
+@given(arrays(np.bool_, st.tuples(st.integers(0, 12), st.integers(0, 12))), st.integers(0, 3), st.integers(0, 3))
+def test_filled_polygons_are_the_mask(pixels: np.ndarray, x: int, y: int) -> None:
+    """Pixel by pixel for any mask: holes, parts in holes, pixels and lines; every ring has COCO's three points."""
+    crop = Crop(pixels, (x, y), (pixels.shape[0] + y + 1, pixels.shape[1] + x + 1))
+    rings = [np.array(ring, np.int32).reshape(-1, 2) for ring in to_polygon(crop).rings_xy]
+    assert all(len(ring) >= 3 for ring in rings)
+    filled = cv2.fillPoly(np.zeros(crop.image_hw, np.uint8), rings, 1) if rings else np.zeros(crop.image_hw, np.uint8)
+    np.testing.assert_array_equal(filled, whole(crop))
+
+
+def test_a_hole_runs_against_its_outer_ring() -> None:
+    """A ring-shaped mask: two rings of opposite turn, whose signed areas add up to the area between them."""
+    disc = cv2.circle(np.zeros((41, 41), np.uint8), (20, 20), 18, 1, -1)
+    crop = Crop(cv2.circle(disc, (20, 20), 8, 0, -1) > 0, (5, 7), (60, 60))
+    rings = [np.array(ring).reshape(-1, 2) for ring in to_polygon(crop).rings_xy]
+    x_y = [(ring[:, 0], ring[:, 1]) for ring in rings]
+    areas = sorted(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2 for x, y in x_y)
+    assert areas[0] < 0 < areas[1]  # y points down, so the outer ring, counter-clockwise on the screen, is negative
+    assert -sum(areas) == pytest.approx(crop.pixels.sum(), rel=0.15)
+
+
+def test_a_png_unpacks_to_the_mask() -> None:
+    """The crop, and where it lies."""
     crop = Crop(cv2.circle(np.zeros((21, 21), np.uint8), (10, 10), 9, 1, -1) > 0, (5, 7), (40, 40))
-    ring = np.array(to_polygon(crop).rings_xy[0], np.int32).reshape(-1, 2)
-    np.testing.assert_array_equal(cv2.fillPoly(np.zeros((40, 40), np.uint8), [ring], 1), whole(crop))
     png = to_png(crop)
     unpacked = cv2.imdecode(np.frombuffer(png.png, np.uint8), cv2.IMREAD_GRAYSCALE)
     np.testing.assert_array_equal(unpacked > 0, crop.pixels)
     assert png.origin_xy == (5, 7)
+
+
+@given(arrays(np.float32, (28, 28), elements=st.floats(0, 1, width=32)))
+def test_a_raw_mask_keeps_every_probability_on_its_side_of_one_half(probabilities: np.ndarray) -> None:
+    """To 1/255, and above 127 exactly where above one half."""
+    raw = np.frombuffer(to_raw(probabilities).probabilities, np.uint8).reshape(28, 28)
+    np.testing.assert_allclose(raw / 255, probabilities, atol=0.5 / 255 + 1e-6)
+    np.testing.assert_array_equal(raw > 127, probabilities > 0.5)
+
+
+@pytest.mark.parametrize(("mask_format", "least_bytes"), [("rle", 30), ("polygon", 100), ("png", 70), ("raw", 784)])
+def test_masks_beyond_the_cap_are_refused_with_what_to_change(mask_format: MaskFormat, least_bytes: int) -> None:
+    """Ten noisy masks fit a large cap; a cap of one mask is refused at the second, naming options that help."""
+    rng = np.random.default_rng(0)
+    probabilities = rng.uniform(0, 1, (10, 28, 28)).astype(np.float32)
+    boxes = np.tile(np.array([10, 10, 38, 38], np.float32), (10, 1))
+    masks = encode(mask_format, probabilities, boxes, (50, 50), 1_000_000)
+    one = encoded_bytes(masks[0])
+    assert len(masks) == 10 and one >= least_bytes
+    assert encode(mask_format, probabilities[:1], boxes[:1], (50, 50), one) == masks[:1]
+    with pytest.raises(AnswerTooLarge, match=r"first 2 of 10 .*max_detections, score_threshold"):
+        encode(mask_format, probabilities, boxes, (50, 50), one)
 
 
 def test_a_hundred_masks_of_a_large_image_allocate_no_large_image() -> None:

@@ -24,41 +24,47 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&service/api/grpc/proto/detection.proto\x12\x07rcnn.v1\"g\n\rDetectRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\'\n\x07options\x18\x04 \x01(\x0b\x32\x16.rcnn.v1.DetectOptions\"\x87\x02\n\rDetectOptions\x12\x1c\n\x0fscore_threshold\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x1a\n\riou_threshold\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x19\n\x03nms\x18\x03 \x01(\x0e\x32\x0c.rcnn.v1.Nms\x12\x16\n\x0e\x63lass_agnostic\x18\x04 \x01(\x08\x12\x1b\n\x0emax_detections\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12\"\n\x05masks\x18\x07 \x01(\x0e\x32\x13.rcnn.v1.MaskFormatB\x12\n\x10_score_thresholdB\x10\n\x0e_iou_thresholdB\x11\n\x0f_max_detections\"\x84\x02\n\x0e\x44\x65tectResponse\x12\x1d\n\x05model\x18\x01 \x01(\x0b\x32\x0e.rcnn.v1.Model\x12\x13\n\x0bimage_width\x18\x02 \x01(\x05\x12\x14\n\x0cimage_height\x18\x03 \x01(\x05\x12&\n\ndetections\x18\x04 \x03(\x0b\x32\x12.rcnn.v1.Detection\x12:\n\ntimings_ms\x18\x05 \x03(\x0b\x32&.rcnn.v1.DetectResponse.TimingsMsEntry\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"6\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\xbd\x01\n\tDetection\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08label_id\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x19\n\x03\x62ox\x18\x04 \x01(\x0b\x32\x0c.rcnn.v1.Box\x12\x1b\n\x03rle\x18\x05 \x01(\x0b\x32\x0c.rcnn.v1.RleH\x00\x12#\n\x07polygon\x18\x06 \x01(\x0b\x32\x10.rcnn.v1.PolygonH\x00\x12\x1b\n\x03png\x18\x07 \x01(\x0b\x32\x0c.rcnn.v1.PngH\x00\x42\x06\n\x04mask\"5\n\x03\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x02\x12\n\n\x02y1\x18\x02 \x01(\x02\x12\n\n\x02x2\x18\x03 \x01(\x02\x12\n\n\x02y2\x18\x04 \x01(\x02\"4\n\x03Rle\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ounts\x18\x03 \x01(\t\"\'\n\x07Polygon\x12\x1c\n\x05rings\x18\x01 \x03(\x0b\x32\r.rcnn.v1.Ring\"\x12\n\x04Ring\x12\n\n\x02xy\x18\x01 \x03(\x02\"7\n\x03Png\x12\x10\n\x08origin_x\x18\x01 \x01(\x05\x12\x10\n\x08origin_y\x18\x02 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c*?\n\x03Nms\x12\x0c\n\x08NMS_HARD\x10\x00\x12\x13\n\x0fNMS_SOFT_LINEAR\x10\x01\x12\x15\n\x11NMS_SOFT_GAUSSIAN\x10\x02*e\n\nMaskFormat\x12\x14\n\x10MASK_FORMAT_NONE\x10\x00\x12\x13\n\x0fMASK_FORMAT_RLE\x10\x01\x12\x17\n\x13MASK_FORMAT_POLYGON\x10\x02\x12\x13\n\x0fMASK_FORMAT_PNG\x10\x03\x32M\n\x10\x44\x65tectionService\x12\x39\n\x06\x44\x65tect\x12\x16.rcnn.v1.DetectRequest\x1a\x17.rcnn.v1.DetectResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&service/api/grpc/proto/detection.proto\x12\x07rcnn.v1\"g\n\rDetectRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\'\n\x07options\x18\x04 \x01(\x0b\x32\x16.rcnn.v1.DetectOptions\"\xc6\x03\n\rDetectOptions\x12\x1c\n\x0fscore_threshold\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x1a\n\riou_threshold\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x19\n\x03nms\x18\x03 \x01(\x0e\x32\x0c.rcnn.v1.Nms\x12\x16\n\x0e\x63lass_agnostic\x18\x04 \x01(\x08\x12\x1b\n\x0emax_detections\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12\"\n\x05masks\x18\x07 \x01(\x0e\x32\x13.rcnn.v1.MaskFormat\x12\x1b\n\x0esoft_nms_sigma\x18\x08 \x01(\x02H\x03\x88\x01\x01\x12P\n\x16\x63lass_score_thresholds\x18\t \x03(\x0b\x32\x30.rcnn.v1.DetectOptions.ClassScoreThresholdsEntry\x1a;\n\x19\x43lassScoreThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x12\n\x10_score_thresholdB\x10\n\x0e_iou_thresholdB\x11\n\x0f_max_detectionsB\x11\n\x0f_soft_nms_sigma\"\x84\x02\n\x0e\x44\x65tectResponse\x12\x1d\n\x05model\x18\x01 \x01(\x0b\x32\x0e.rcnn.v1.Model\x12\x13\n\x0bimage_width\x18\x02 \x01(\x05\x12\x14\n\x0cimage_height\x18\x03 \x01(\x05\x12&\n\ndetections\x18\x04 \x03(\x0b\x32\x12.rcnn.v1.Detection\x12:\n\ntimings_ms\x18\x05 \x03(\x0b\x32&.rcnn.v1.DetectResponse.TimingsMsEntry\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"6\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\xde\x01\n\tDetection\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08label_id\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x19\n\x03\x62ox\x18\x04 \x01(\x0b\x32\x0c.rcnn.v1.Box\x12\x1b\n\x03rle\x18\x05 \x01(\x0b\x32\x0c.rcnn.v1.RleH\x00\x12#\n\x07polygon\x18\x06 \x01(\x0b\x32\x10.rcnn.v1.PolygonH\x00\x12\x1b\n\x03png\x18\x07 \x01(\x0b\x32\x0c.rcnn.v1.PngH\x00\x12\x1f\n\x03raw\x18\x08 \x01(\x0b\x32\x10.rcnn.v1.RawMaskH\x00\x42\x06\n\x04mask\"5\n\x03\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x02\x12\n\n\x02y1\x18\x02 \x01(\x02\x12\n\n\x02x2\x18\x03 \x01(\x02\x12\n\n\x02y2\x18\x04 \x01(\x02\"4\n\x03Rle\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ounts\x18\x03 \x01(\t\"\'\n\x07Polygon\x12\x1c\n\x05rings\x18\x01 \x03(\x0b\x32\r.rcnn.v1.Ring\"\x12\n\x04Ring\x12\n\n\x02xy\x18\x01 \x03(\x02\"7\n\x03Png\x12\x10\n\x08origin_x\x18\x01 \x01(\x05\x12\x10\n\x08origin_y\x18\x02 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"6\n\x07RawMask\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c*?\n\x03Nms\x12\x0c\n\x08NMS_HARD\x10\x00\x12\x13\n\x0fNMS_SOFT_LINEAR\x10\x01\x12\x15\n\x11NMS_SOFT_GAUSSIAN\x10\x02*z\n\nMaskFormat\x12\x14\n\x10MASK_FORMAT_NONE\x10\x00\x12\x13\n\x0fMASK_FORMAT_RLE\x10\x01\x12\x17\n\x13MASK_FORMAT_POLYGON\x10\x02\x12\x13\n\x0fMASK_FORMAT_PNG\x10\x03\x12\x13\n\x0fMASK_FORMAT_RAW\x10\x04\x32M\n\x10\x44\x65tectionService\x12\x39\n\x06\x44\x65tect\x12\x16.rcnn.v1.DetectRequest\x1a\x17.rcnn.v1.DetectResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'service.api.grpc.proto.detection_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DETECTOPTIONS_CLASSSCORETHRESHOLDSENTRY']._loaded_options = None
+  _globals['_DETECTOPTIONS_CLASSSCORETHRESHOLDSENTRY']._serialized_options = b'8\001'
   _globals['_DETECTRESPONSE_TIMINGSMSENTRY']._loaded_options = None
   _globals['_DETECTRESPONSE_TIMINGSMSENTRY']._serialized_options = b'8\001'
-  _globals['_NMS']._serialized_start=1160
-  _globals['_NMS']._serialized_end=1223
-  _globals['_MASKFORMAT']._serialized_start=1225
-  _globals['_MASKFORMAT']._serialized_end=1326
+  _globals['_NMS']._serialized_start=1440
+  _globals['_NMS']._serialized_end=1503
+  _globals['_MASKFORMAT']._serialized_start=1505
+  _globals['_MASKFORMAT']._serialized_end=1627
   _globals['_DETECTREQUEST']._serialized_start=51
   _globals['_DETECTREQUEST']._serialized_end=154
   _globals['_DETECTOPTIONS']._serialized_start=157
-  _globals['_DETECTOPTIONS']._serialized_end=420
-  _globals['_DETECTRESPONSE']._serialized_start=423
-  _globals['_DETECTRESPONSE']._serialized_end=683
-  _globals['_DETECTRESPONSE_TIMINGSMSENTRY']._serialized_start=635
-  _globals['_DETECTRESPONSE_TIMINGSMSENTRY']._serialized_end=683
-  _globals['_MODEL']._serialized_start=685
-  _globals['_MODEL']._serialized_end=739
-  _globals['_DETECTION']._serialized_start=742
-  _globals['_DETECTION']._serialized_end=931
-  _globals['_BOX']._serialized_start=933
-  _globals['_BOX']._serialized_end=986
-  _globals['_RLE']._serialized_start=988
-  _globals['_RLE']._serialized_end=1040
-  _globals['_POLYGON']._serialized_start=1042
-  _globals['_POLYGON']._serialized_end=1081
-  _globals['_RING']._serialized_start=1083
-  _globals['_RING']._serialized_end=1101
-  _globals['_PNG']._serialized_start=1103
-  _globals['_PNG']._serialized_end=1158
-  _globals['_DETECTIONSERVICE']._serialized_start=1328
-  _globals['_DETECTIONSERVICE']._serialized_end=1405
+  _globals['_DETECTOPTIONS']._serialized_end=611
+  _globals['_DETECTOPTIONS_CLASSSCORETHRESHOLDSENTRY']._serialized_start=476
+  _globals['_DETECTOPTIONS_CLASSSCORETHRESHOLDSENTRY']._serialized_end=535
+  _globals['_DETECTRESPONSE']._serialized_start=614
+  _globals['_DETECTRESPONSE']._serialized_end=874
+  _globals['_DETECTRESPONSE_TIMINGSMSENTRY']._serialized_start=826
+  _globals['_DETECTRESPONSE_TIMINGSMSENTRY']._serialized_end=874
+  _globals['_MODEL']._serialized_start=876
+  _globals['_MODEL']._serialized_end=930
+  _globals['_DETECTION']._serialized_start=933
+  _globals['_DETECTION']._serialized_end=1155
+  _globals['_BOX']._serialized_start=1157
+  _globals['_BOX']._serialized_end=1210
+  _globals['_RLE']._serialized_start=1212
+  _globals['_RLE']._serialized_end=1264
+  _globals['_POLYGON']._serialized_start=1266
+  _globals['_POLYGON']._serialized_end=1305
+  _globals['_RING']._serialized_start=1307
+  _globals['_RING']._serialized_end=1325
+  _globals['_PNG']._serialized_start=1327
+  _globals['_PNG']._serialized_end=1382
+  _globals['_RAWMASK']._serialized_start=1384
+  _globals['_RAWMASK']._serialized_end=1438
+  _globals['_DETECTIONSERVICE']._serialized_start=1629
+  _globals['_DETECTIONSERVICE']._serialized_end=1706
 # @@protoc_insertion_point(module_scope)

@@ -19,6 +19,7 @@ class MaskFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MASK_FORMAT_RLE: _ClassVar[MaskFormat]
     MASK_FORMAT_POLYGON: _ClassVar[MaskFormat]
     MASK_FORMAT_PNG: _ClassVar[MaskFormat]
+    MASK_FORMAT_RAW: _ClassVar[MaskFormat]
 NMS_HARD: Nms
 NMS_SOFT_LINEAR: Nms
 NMS_SOFT_GAUSSIAN: Nms
@@ -26,6 +27,7 @@ MASK_FORMAT_NONE: MaskFormat
 MASK_FORMAT_RLE: MaskFormat
 MASK_FORMAT_POLYGON: MaskFormat
 MASK_FORMAT_PNG: MaskFormat
+MASK_FORMAT_RAW: MaskFormat
 
 class DetectRequest(_message.Message):
     __slots__ = ("image", "model", "version", "options")
@@ -40,7 +42,14 @@ class DetectRequest(_message.Message):
     def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., options: _Optional[_Union[DetectOptions, _Mapping]] = ...) -> None: ...
 
 class DetectOptions(_message.Message):
-    __slots__ = ("score_threshold", "iou_threshold", "nms", "class_agnostic", "max_detections", "classes", "masks")
+    __slots__ = ("score_threshold", "iou_threshold", "nms", "class_agnostic", "max_detections", "classes", "masks", "soft_nms_sigma", "class_score_thresholds")
+    class ClassScoreThresholdsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     IOU_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     NMS_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +57,8 @@ class DetectOptions(_message.Message):
     MAX_DETECTIONS_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     MASKS_FIELD_NUMBER: _ClassVar[int]
+    SOFT_NMS_SIGMA_FIELD_NUMBER: _ClassVar[int]
+    CLASS_SCORE_THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
     score_threshold: float
     iou_threshold: float
     nms: Nms
@@ -55,7 +66,9 @@ class DetectOptions(_message.Message):
     max_detections: int
     classes: _containers.RepeatedScalarFieldContainer[str]
     masks: MaskFormat
-    def __init__(self, score_threshold: _Optional[float] = ..., iou_threshold: _Optional[float] = ..., nms: _Optional[_Union[Nms, str]] = ..., class_agnostic: _Optional[bool] = ..., max_detections: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., masks: _Optional[_Union[MaskFormat, str]] = ...) -> None: ...
+    soft_nms_sigma: float
+    class_score_thresholds: _containers.ScalarMap[str, float]
+    def __init__(self, score_threshold: _Optional[float] = ..., iou_threshold: _Optional[float] = ..., nms: _Optional[_Union[Nms, str]] = ..., class_agnostic: _Optional[bool] = ..., max_detections: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., masks: _Optional[_Union[MaskFormat, str]] = ..., soft_nms_sigma: _Optional[float] = ..., class_score_thresholds: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class DetectResponse(_message.Message):
     __slots__ = ("model", "image_width", "image_height", "detections", "timings_ms", "request_id")
@@ -91,7 +104,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class Detection(_message.Message):
-    __slots__ = ("label", "label_id", "score", "box", "rle", "polygon", "png")
+    __slots__ = ("label", "label_id", "score", "box", "rle", "polygon", "png", "raw")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     LABEL_ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +112,7 @@ class Detection(_message.Message):
     RLE_FIELD_NUMBER: _ClassVar[int]
     POLYGON_FIELD_NUMBER: _ClassVar[int]
     PNG_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
     label: str
     label_id: int
     score: float
@@ -106,7 +120,8 @@ class Detection(_message.Message):
     rle: Rle
     polygon: Polygon
     png: Png
-    def __init__(self, label: _Optional[str] = ..., label_id: _Optional[int] = ..., score: _Optional[float] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., rle: _Optional[_Union[Rle, _Mapping]] = ..., polygon: _Optional[_Union[Polygon, _Mapping]] = ..., png: _Optional[_Union[Png, _Mapping]] = ...) -> None: ...
+    raw: RawMask
+    def __init__(self, label: _Optional[str] = ..., label_id: _Optional[int] = ..., score: _Optional[float] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., rle: _Optional[_Union[Rle, _Mapping]] = ..., polygon: _Optional[_Union[Polygon, _Mapping]] = ..., png: _Optional[_Union[Png, _Mapping]] = ..., raw: _Optional[_Union[RawMask, _Mapping]] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("x1", "y1", "x2", "y2")
@@ -151,3 +166,13 @@ class Png(_message.Message):
     origin_y: int
     data: bytes
     def __init__(self, origin_x: _Optional[int] = ..., origin_y: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class RawMask(_message.Message):
+    __slots__ = ("height", "width", "data")
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    height: int
+    width: int
+    data: bytes
+    def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
