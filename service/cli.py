@@ -6,12 +6,14 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_origin
 
 import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_settings import SettingsError
 
+from service.api.rest.schemas import QueryOptions
 from service.errors import ServiceError
 from service.settings import Settings, read_settings
 
@@ -65,17 +67,7 @@ def serve(
     from service.app import Service
     from service.logs import configure_logs
 
-    try:
-        settings = read_settings(config, **flags)
-    except ValidationError as error:
-        for problem in error.errors():
-            where = (
-                f" {problem['loc'][0]}: {problem['msg']}, got {problem['input']!r}"
-                if problem["loc"]
-                else f"s: {problem['msg']}"
-            )
-            typer.echo(f"rcnn: setting{where}", err=True)
-        raise typer.Exit(USAGE) from error
+    settings = _settings(config, **flags)
     configure_logs(settings.log_level, settings.log_format)
 
     async def run() -> None:
@@ -84,27 +76,99 @@ def serve(
     asyncio.run(run())
 
 
+def _settings(config: Path | None = None, **flags: Any) -> Settings:
+    """The settings, or a line for each that is wrong and exit 2."""
+    try:
+        return read_settings(config, **flags)
+    except (ValidationError, SettingsError) as error:
+        problems = error.errors() if isinstance(error, ValidationError) else []
+        for problem in problems:
+            where = (
+                f" {problem['loc'][0]}: {problem['msg']}, got {problem['input']!r}"
+                if problem["loc"]
+                else f"s: {problem['msg']}"
+            )
+            typer.echo(f"rcnn: setting{where}", err=True)
+        if not problems:
+            typer.echo(f"rcnn: settings: {error}", err=True)
+        raise typer.Exit(USAGE) from error
+
+
+def _with_detect_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give command one option for each option of a request, explained by its own words."""
+    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    taken, options = {p.name for p in own}, []
+    for name, field in QueryOptions.model_fields.items():
+        if name in taken:  # such as format: the command has its own
+            continue
+        kind = bool if field.annotation is bool else str
+        flag = f"--{name.replace('_', '-')}"
+        option = typer.Option(flag, help=field.description, show_default=False)
+        options.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+            )
+        )
+    command.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *options]}
+    return command
+
+
 @app.command()
+@_with_detect_options
 def detect(
-    images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...")],
+    images: Annotated[
+        list[str],
+        typer.Argument(help="Image files, folders, quoted globs, or - for one image on stdin.", metavar="IMAGE..."),
+    ],
     url: Annotated[
         str | None, typer.Option(help="A running service, such as http://localhost:8000. Default: in this process.")
     ] = None,
+    bundle: Annotated[
+        list[Path] | None, typer.Option(help="Load this bundle here; may be repeated. Default: the shipped ones.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model name; the default model if left out.")] = None,
-    score_threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Least score reported.")] = None,
-    masks: Annotated[str, typer.Option(help="none, rle, polygon or png.")] = "none",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a summary.")] = False,
+    format: Annotated[
+        Literal["summary", "jsonl", "coco", "pictures"],
+        typer.Option(help="A sentence an image, JSON lines, COCO results, or PNGs with everything drawn."),
+    ] = "summary",
+    out: Annotated[
+        Path | None, typer.Option(help="File for the answers instead of stdout; folder for pictures.")
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="COCO annotation file whose image and category ids to use.", exists=True)
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=256, help="Images under way at once.")] = 4,
+    timeout_s: Annotated[
+        float, typer.Option(min=0.001, help="How long an image may take, and be offered again while it is refused.")
+    ] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
+    **options: Any,
 ) -> None:
-    """Find objects in image files; exit 1 if any of them failed."""
-    from service.detect_files import detect_files
+    """Find objects in many images, in order; exit 1 if any of them failed. Refused images wait as they are told to."""
+    from service.detect_files import command
     from service.logs import configure_logs
 
     configure_logs("warning", "console")
-
-    options = {"score_threshold": score_threshold, "masks": masks}
-    chosen = {name: value for name, value in options.items() if value is not None}
-    if not asyncio.run(detect_files(images, url, model, chosen, as_json)):
+    if url and bundle:
+        raise typer.BadParameter("--url and --bundle exclude each other: ask a service, or load models here")
+    if as_json and format not in ("summary", "jsonl"):
+        raise typer.BadParameter(f"--json and --format {format} exclude each other")
+    where = url or _settings(bundles=tuple(bundle) if bundle else None)
+    chosen = {name: _split(name, value) for name, value in options.items() if value is not None}
+    wish = command.Wish(images, where, model, chosen, "jsonl" if as_json else format, out, annotations, jobs, timeout_s)
+    try:
+        failed = command.detect(wish)
+    except command.UsageError as error:
+        raise typer.BadParameter(str(error)) from error
+    if failed:
         raise typer.Exit(FAILURE)
+
+
+def _split(name: str, value: Any) -> Any:
+    """Lists are written with commas on a command line."""
+    is_list = get_origin(QueryOptions.model_fields[name].annotation) is list
+    return [part.strip() for part in value.split(",") if part.strip()] if is_list else value
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
