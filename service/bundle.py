@@ -14,6 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from service.errors import BundleInvalid
 
 SCHEMA_VERSION = 1
+Task = Literal["detection", "segmentation", "keypoints"]
+GRAPHS: dict[Task, tuple[str, ...]] = {
+    "detection": ("detector.onnx",),
+    "segmentation": ("detector.onnx", "mask_head.onnx"),
+    "keypoints": ("detector.onnx", "keypoint_head.onnx"),
+}
 
 
 class _Part(BaseModel):
@@ -35,8 +41,11 @@ class Preprocess(_Part):
 
     @model_validator(mode="after")
     def _largest_canvas_holds_everything(self) -> "Preprocess":
-        if not any(min(canvas) >= self.max_size for canvas in self.canvas_grid):
-            raise ValueError(f"canvas_grid needs a canvas of at least {self.max_size} x {self.max_size}")
+        # By `fit` the shorter side never passes min_size.
+        short_px = min(self.min_size, self.max_size) if self.resize == "fit" else self.max_size
+        for height, width in {(short_px, self.max_size), (self.max_size, short_px)}:
+            if not any(canvas[0] >= height and canvas[1] >= width for canvas in self.canvas_grid):
+                raise ValueError(f"canvas_grid needs a canvas of at least {height} x {width}")
         return self
 
 
@@ -48,19 +57,39 @@ class Postprocess(_Part):
     max_detections: int = Field(ge=1)
 
 
+class Skeleton(_Part):
+    """The points a keypoints model finds on every object, and which of them are joined when they are drawn."""
+
+    names: tuple[str, ...] = Field(min_length=1)
+    limbs: tuple[tuple[int, int], ...] = ()
+
+    @model_validator(mode="after")
+    def _limbs_join_points_there_are(self) -> "Skeleton":
+        if any(not 0 <= end < len(self.names) for limb in self.limbs for end in limb):
+            raise ValueError(f"limbs: expected pairs of 0 to {len(self.names) - 1}")
+        return self
+
+
 class Manifest(_Part):
     """manifest.json, as written."""
 
     schema_version: Literal[1]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    task: Literal["detection", "segmentation"]
+    task: Task
     architecture: str
     labels: tuple[str, ...] = Field(min_length=1)
     files: dict[str, str]
     preprocess: Preprocess
     postprocess: Postprocess
     provenance: dict[str, Any]
+    keypoints: Skeleton | None = None
+
+    @model_validator(mode="after")
+    def _keypoints_are_named(self) -> "Manifest":
+        if (self.task == "keypoints") != (self.keypoints is not None):
+            raise ValueError("keypoints: a keypoints bundle names its points, and no other does")
+        return self
 
 
 class Bundle:
@@ -95,8 +124,7 @@ def read_bundle(root: Path) -> Bundle:
         raise BundleInvalid(f"{root / 'manifest.json'} does not hold: {problems}") from error
     for name, expected in manifest.files.items():
         _verify(root, name, expected)
-    graphs = {"detection": ["detector.onnx"], "segmentation": ["detector.onnx", "mask_head.onnx"]}[manifest.task]
-    for name in graphs:
+    for name in GRAPHS[manifest.task]:
         if name not in manifest.files:
             raise BundleInvalid(f"{root}: a {manifest.task} bundle needs {name}, the manifest does not list it")
     return Bundle(root, manifest, "sha256:" + hashlib.sha256(raw).hexdigest())

@@ -86,6 +86,15 @@ Mask = RleMask | PolygonMask | PngMask | RawMask
 
 
 @dataclass(frozen=True)
+class Keypoints:
+    """The named points of every detection. score is the heatmap's value at its peak: a logit, as torchvision's."""
+
+    points_xys: NDArray[np.float32]  # (D, J, 3): x, y in image pixels, score
+    names: tuple[str, ...]  # (J,)
+    skeleton: tuple[tuple[int, int], ...]  # pairs of points joined by a limb, counted from 0
+
+
+@dataclass(frozen=True)
 class Detections:
     """Everything found in one image, in the pixels of the image as a person sees it, best score first."""
 
@@ -95,6 +104,7 @@ class Detections:
     label_ids: NDArray[np.int64]  # (D,) 1 is the first class
     labels: tuple[str, ...]  # (D,)
     masks: tuple[Mask, ...] | None = None  # (D,), None when not asked for or not a segmentation model
+    keypoints: Keypoints | None = None  # None when not a keypoints model
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -1,8 +1,9 @@
-"""What the requests of one batch go through together: detector, NMS, and the mask head if somebody asked for masks."""
+"""What the requests of one batch go through together: detector, NMS, then the head for masks or keypoints if wanted."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from service.detections import NmsOptions
 from service.engine.base import DetectorOutput, Engine
 from service.postprocess.boxes import Picked, pick
 
-MOST_REGIONS = 256  # in one run of the mask head: bounds its memory whatever thresholds a caller chooses
+MOST_REGIONS = 256  # in one run of a head: bounds its memory whatever thresholds a caller chooses
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Work:
     resized_hw: tuple[int, int]  # the valid part of the canvas, from its top-left corner
     nms: NmsOptions
     wants_masks: bool
+    wants_keypoints: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Found:
     picked: Picked
     probabilities: NDArray[np.float32] | None  # (D, 28, 28), None unless wanted
     stages_s: dict[str, float]
+    heatmaps: NDArray[np.float32] | None = None  # (D, J, S, S) logits, None unless wanted
 
 
 def detect_batch(engine: Engine, batch: Sequence[Work]) -> list[Found]:
@@ -43,30 +46,40 @@ def detect_batch(engine: Engine, batch: Sequence[Work]) -> list[Found]:
         pick(output.boxes_xyxy[i], output.scores[i], output.label_ids[i], work.nms) for i, work in enumerate(batch)
     ]
     suppressed = time.perf_counter()
-    probabilities = _masks(engine, output, batch, picked)
+    regions = _Regions(output, picked)
+    masks = regions.run([work.wants_masks for work in batch], engine.masks)
     stages_s = {"detector": detected - start, "nms": suppressed - detected}
+    masked = time.perf_counter()
     if any(work.wants_masks for work in batch):
-        stages_s["mask_head"] = time.perf_counter() - suppressed
-    return [Found(p, m, stages_s) for p, m in zip(picked, probabilities, strict=True)]
+        stages_s["mask_head"] = masked - suppressed
+    heatmaps = regions.run([work.wants_keypoints for work in batch], lambda f, rois, _: engine.keypoints(f, rois))
+    if any(work.wants_keypoints for work in batch):
+        stages_s["keypoint_head"] = time.perf_counter() - masked
+    return [Found(p, m, stages_s, h) for p, m, h in zip(picked, masks, heatmaps, strict=True)]
 
 
-def _masks(
-    engine: Engine, output: DetectorOutput, batch: Sequence[Work], picked: Sequence[Picked]
-) -> list[NDArray[np.float32] | None]:
-    """Mask probabilities for the images that want them: one mask head call over the regions of all of them."""
-    wanting = [i for i, work in enumerate(batch) if work.wants_masks]
-    result: list[NDArray[np.float32] | None] = [None] * len(batch)
-    counts = [len(picked[i].scores) for i in wanting]
-    for i in wanting:
-        result[i] = np.zeros((0, 28, 28), np.float32)
-    if sum(counts) == 0:
+Head = Callable[[Any, NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """What was picked in a batch, and the features to look at it again."""
+
+    output: DetectorOutput
+    picked: Sequence[Picked]
+
+    def run(self, wanted: Sequence[bool], head: Head) -> list[NDArray[np.float32] | None]:
+        """head over the regions of all images that want it, in as few calls as memory allows; None for the others."""
+        wanting = [index for index, wants in enumerate(wanted) if wants]
+        result: list[NDArray[np.float32] | None] = [None] * len(wanted)
+        counts = [len(self.picked[index].scores) for index in wanting]
+        if sum(counts) == 0:
+            return [np.zeros((0, 1, 1), np.float32) if wants else None for wants in wanted]
+        boxes = np.concatenate([self.picked[index].boxes_xyxy for index in wanting])
+        rois = np.column_stack([np.repeat(np.array(wanting, np.float32), counts), boxes]).astype(np.float32)
+        labels = np.concatenate([self.picked[index].label_ids for index in wanting])
+        chunks = [slice(start, start + MOST_REGIONS) for start in range(0, len(rois), MOST_REGIONS)]
+        found = np.concatenate([head(self.output.features, rois[chunk], labels[chunk]) for chunk in chunks])
+        for index, part in zip(wanting, np.split(found, np.cumsum(counts)[:-1]), strict=True):
+            result[index] = part
         return result
-    boxes = np.concatenate([picked[i].boxes_xyxy for i in wanting])
-    rois = np.column_stack([np.repeat(np.array(wanting, np.float32), counts), boxes]).astype(np.float32)
-    labels = np.concatenate([picked[i].label_ids for i in wanting])
-    chunks = range(0, len(rois), MOST_REGIONS)
-    parts = [engine.masks(output.features, rois[i : i + MOST_REGIONS], labels[i : i + MOST_REGIONS]) for i in chunks]
-    masks = np.concatenate(parts)
-    for i, part in zip(wanting, np.split(masks, np.cumsum(counts)[:-1]), strict=True):
-        result[i] = part
-    return result

@@ -26,6 +26,10 @@ class ServedModel:
     def segments(self) -> bool:
         return self.bundle.manifest.task == "segmentation"
 
+    @property
+    def finds_keypoints(self) -> bool:
+        return self.bundle.manifest.task == "keypoints"
+
 
 class Models:
     """All served models. Read by every door, changed only by the composition root."""

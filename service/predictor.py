@@ -12,6 +12,7 @@ from service.detections import (
     Answer,
     Detections,
     DetectOptions,
+    Keypoints,
     MaskFormat,
     ModelId,
     NmsOptions,
@@ -23,6 +24,7 @@ from service.health import Health
 from service.images import Limits, decode
 from service.models import Models, ServedModel
 from service.postprocess.finish import finish
+from service.postprocess.keypoints import locate
 from service.preprocess import Geometry, to_canvas
 
 Arguments = ParamSpec("Arguments")
@@ -85,7 +87,8 @@ class Predictor:
                     watch.lap("decode")
                     canvas, geometry = await self._in_thread(to_canvas, image, model.bundle.manifest.preprocess)
                     watch.lap("preprocess")
-                    work = Work(canvas, geometry.resized_hw, nms, options.masks != "none" and model.segments)
+                    wants_masks = options.masks != "none" and model.segments
+                    work = Work(canvas, geometry.resized_hw, nms, wants_masks, model.finds_keypoints)
                     pixels = canvas.shape[0] * canvas.shape[1]
                     found, queue_s, batch_size = await model.batcher.submit(work, geometry.canvas_hw, pixels, deadline)
                     watch.record(queue=queue_s, **found.stages_s)
@@ -135,7 +138,19 @@ def _finish(
     found: Found, geometry: Geometry, model: ServedModel, mask_format: MaskFormat, max_mask_bytes: int
 ) -> Detections:
     boxes_xyxy, labels = geometry.to_image_pixels(found.picked.boxes_xyxy), model.bundle.manifest.labels
-    return finish(found.picked, boxes_xyxy, found.probabilities, geometry.image_hw, labels, mask_format, max_mask_bytes)
+    image_hw, keypoints = geometry.image_hw, _keypoints(found, geometry, model)
+    return finish(
+        found.picked, boxes_xyxy, found.probabilities, image_hw, labels, mask_format, max_mask_bytes, keypoints
+    )
+
+
+def _keypoints(found: Found, geometry: Geometry, model: ServedModel) -> Keypoints | None:
+    skeleton = model.bundle.manifest.keypoints
+    if found.heatmaps is None or skeleton is None:
+        return None
+    points_xys = locate(found.heatmaps, found.picked.boxes_xyxy, len(skeleton.names))
+    points_xys[..., :2] = geometry.points_to_image_pixels(points_xys[..., :2])
+    return Keypoints(points_xys, skeleton.names, skeleton.limbs)
 
 
 class Stopwatch:

@@ -25,6 +25,12 @@ class Geometry:
         moved: NDArray[np.float32] = (boxes_xyxy * ratios).astype(np.float32)
         return moved
 
+    def points_to_image_pixels(self, points_xy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Canvas points (..., 2) -> image points, by the same ratios."""
+        ratios = np.array([self.image_hw[1] / self.resized_hw[1], self.image_hw[0] / self.resized_hw[0]])
+        moved: NDArray[np.float32] = (points_xy * ratios).astype(np.float32)
+        return moved
+
 
 def resized_hw(image_hw: tuple[int, int], spec: Preprocess) -> tuple[int, int]:
     """The size an image of image_hw is brought to before it is laid on a canvas; at least 1 x 1."""

@@ -29,5 +29,8 @@ class Engine(Protocol):
     def masks(self, features: Any, rois: NDArray[np.float32], label_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """features of the last detect(), rois (R, 5) image index and canvas box, label_ids (R,) -> (R, 28, 28)."""
 
+    def keypoints(self, features: Any, rois: NDArray[np.float32]) -> NDArray[np.float32]:
+        """features of the last detect(), rois (R, 5) as for masks -> heatmaps (R, J, S, S), logits."""
+
     def close(self) -> None:
         """Give memory back. Idempotent."""

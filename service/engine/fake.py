@@ -37,5 +37,11 @@ class FakeEngine:
         ellipse = (axis[:, None] ** 2 + axis[None] ** 2 <= 1).astype(np.float32)
         return np.repeat(ellipse[None], len(rois), 0)
 
+    def keypoints(self, features: Any, rois: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Two points: a third of the way from the box's top-left corner to the other, and two thirds."""
+        at = np.arange(56, dtype=np.float32)
+        cones = [5 - np.hypot(at[:, None] - peak, at[None] - peak) for peak in (18, 37)]
+        return np.repeat(np.stack(cones)[None], len(rois), 0)
+
     def close(self) -> None:
         """Nothing to give back."""

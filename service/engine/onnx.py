@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from service.bundle import Bundle
+from service.bundle import GRAPHS, Bundle
 from service.engine.base import DetectorOutput
 
 
@@ -22,8 +22,8 @@ class OnnxEngine:
         # The provider may be installed and still find no device: what the session really got decides.
         self._device = "cuda" if "CUDAExecutionProvider" in self._detector.get_providers() else "cpu"
         self._outputs = [output.name for output in self._detector.get_outputs()]
-        segments = bundle.manifest.task == "segmentation"
-        self._mask_head = _session(str(bundle.path("mask_head.onnx")), threads, on_cuda) if segments else None
+        heads = [name for name in GRAPHS[bundle.manifest.task] if name != "detector.onnx"]
+        self._heads = {name: _session(str(bundle.path(name)), threads, on_cuda) for name in heads}
 
     def detect(self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64]) -> DetectorOutput:
         binding = self._detector.io_binding()
@@ -37,17 +37,23 @@ class OnnxEngine:
         return DetectorOutput(boxes, scores, labels, values)
 
     def masks(self, features: Any, rois: NDArray[np.float32], label_ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        if self._mask_head is None:
-            raise ValueError("a detection model has no mask head. This is a bug.")
-        binding = self._mask_head.io_binding()
+        return self._run_head("mask_head.onnx", features, {"rois": rois, "labels": label_ids})
+
+    def keypoints(self, features: Any, rois: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._run_head("keypoint_head.onnx", features, {"rois": rois})
+
+    def _run_head(self, file: str, features: Any, regions: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        if file not in self._heads:
+            raise ValueError(f"this model has no {file}. This is a bug.")
+        binding = self._heads[file].io_binding()
         for name, value in features.items():
             binding.bind_ortvalue_input(name, value)
-        binding.bind_cpu_input("rois", rois)
-        binding.bind_cpu_input("labels", label_ids)
-        binding.bind_output("masks", "cpu")
-        self._mask_head.run_with_iobinding(binding)
-        masks: NDArray[np.float32] = binding.get_outputs()[0].numpy()
-        return masks
+        for name, region in regions.items():
+            binding.bind_cpu_input(name, region)
+        binding.bind_output(self._heads[file].get_outputs()[0].name, "cpu")
+        self._heads[file].run_with_iobinding(binding)
+        values: NDArray[np.float32] = binding.get_outputs()[0].numpy()
+        return values
 
     def close(self) -> None:
         """Sessions free their memory when the last reference goes."""

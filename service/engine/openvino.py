@@ -6,7 +6,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from service.bundle import Bundle
+from service.bundle import GRAPHS, Bundle
 from service.engine.base import DetectorOutput
 
 
@@ -20,26 +20,33 @@ class OpenVinoEngine:
         core = ov.Core()
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
         self._detector = core.compile_model(str(bundle.path("detector.onnx")), "CPU", options).create_infer_request()
-        self._mask_head = None
-        if bundle.manifest.task == "segmentation":
-            compiled = core.compile_model(str(bundle.path("mask_head.onnx")), "CPU", options)
-            self._mask_head = compiled.create_infer_request()
+        outputs = {name for output in self._detector.model_outputs for name in output.names}
+        self._features = sorted(name for name in outputs if name.startswith("features_"))
+        heads = [name for name in GRAPHS[bundle.manifest.task] if name != "detector.onnx"]
+        paths = {name: str(bundle.path(name)) for name in heads}
+        self._heads = {
+            name: core.compile_model(path, "CPU", options).create_infer_request() for name, path in paths.items()
+        }
 
     def detect(self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64]) -> DetectorOutput:
         request = self._detector
         request.infer({"images": images, "sizes": sizes_hw}, share_inputs=True)
         boxes, scores, labels = (request.get_tensor(name).data.copy() for name in ("boxes", "scores", "labels"))
-        features = {}
-        if self._mask_head is not None:
-            features = {f"features_{level}": request.get_tensor(f"features_{level}") for level in range(4)}
+        features = {name: request.get_tensor(name) for name in self._features}
         return DetectorOutput(boxes, scores, labels, features)
 
     def masks(self, features: Any, rois: NDArray[np.float32], label_ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        if self._mask_head is None:
-            raise ValueError("a detection model has no mask head. This is a bug.")
-        self._mask_head.infer({**features, "rois": rois, "labels": label_ids}, share_inputs=True)
-        masks: NDArray[np.float32] = self._mask_head.get_tensor("masks").data.copy()
-        return masks
+        return self._run_head("mask_head.onnx", {**features, "rois": rois, "labels": label_ids})
+
+    def keypoints(self, features: Any, rois: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._run_head("keypoint_head.onnx", {**features, "rois": rois})
+
+    def _run_head(self, file: str, inputs: dict[str, Any]) -> NDArray[np.float32]:
+        if file not in self._heads:
+            raise ValueError(f"this model has no {file}. This is a bug.")
+        self._heads[file].infer(inputs, share_inputs=True)
+        values: NDArray[np.float32] = self._heads[file].get_output_tensor(0).data.copy()
+        return values
 
     def close(self) -> None:
         """Requests free their memory when the last reference goes."""

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from service.detections import Detections, MaskFormat
+from service.detections import Detections, Keypoints, MaskFormat
 from service.postprocess.boxes import Picked
 from service.postprocess.masks import encode
 
@@ -16,9 +16,10 @@ def finish(
     label_names: tuple[str, ...],
     mask_format: MaskFormat,
     max_mask_bytes: int,
+    keypoints: Keypoints | None = None,
 ) -> Detections:
     """
-    picked with its boxes already in image pixels (D, 4) and mask probabilities (D, 28, 28) or None.
+    picked with its boxes already in image pixels (D, 4), mask probabilities (D, 28, 28) or None, keypoints ditto.
 
     Raises AnswerTooLarge if the masks weigh more than max_mask_bytes.
     """
@@ -32,4 +33,5 @@ def finish(
         label_ids=picked.label_ids,
         labels=tuple(label_names[label_id - 1] for label_id in picked.label_ids),
         masks=masks,
+        keypoints=keypoints,
     )

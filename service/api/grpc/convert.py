@@ -81,6 +81,9 @@ def _detection(found: Detections, index: int) -> pb.Detection:
         score=float(found.scores[index]),
         box=pb.Box(x1=x1, y1=y1, x2=x2, y2=y2),
     )
+    if found.keypoints is not None:
+        points = zip(found.keypoints.names, found.keypoints.points_xys[index], strict=True)
+        message.keypoints.extend(pb.Keypoint(name=name, x=p[0], y=p[1], score=p[2]) for name, p in points)
     if found.masks:
         _set_mask(message, found.masks[index])
     return message

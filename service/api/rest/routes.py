@@ -130,6 +130,7 @@ class RestDoor:
             "precision": model.engine.precision,
             "postprocess": manifest.postprocess.model_dump(),
             "canvas_grid": list(manifest.preprocess.canvas_grid),
+            "keypoints": manifest.keypoints and manifest.keypoints.model_dump(),
             "examples": [base + path.removeprefix("golden/") for path in model.bundle.golden_images()],
         }
 

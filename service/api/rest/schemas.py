@@ -1,10 +1,11 @@
 """The words of the REST interface: options in, answers out."""
 
 import base64
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.bundle import Task
 from service.detections import (
     Answer,
     Detections,
@@ -73,6 +74,9 @@ class DetectionOut(BaseModel):
     score: float
     box: tuple[float, float, float, float]
     mask: dict[str, Any] | None = None
+    keypoints: list[tuple[float, float, float]] | None = Field(
+        None, description="[x, y, score] of each point a keypoints model names, in its order; score is a logit."
+    )
 
 
 class AnswerOut(BaseModel):
@@ -89,13 +93,20 @@ class AnswersOut(BaseModel):
     results: list[AnswerOut]
 
 
+class SkeletonOut(BaseModel):
+    """The points a keypoints model finds on every object; limbs are pairs of them, counted from 0."""
+
+    names: list[str]
+    limbs: list[tuple[int, int]]
+
+
 class ModelOut(BaseModel):
     """A served model."""
 
     name: str
     version: str
     digest: str
-    task: Literal["detection", "segmentation"]
+    task: Task
     architecture: str
     labels: list[str]
     state: str
@@ -105,6 +116,7 @@ class ModelOut(BaseModel):
     postprocess: dict[str, float]
     canvas_grid: list[tuple[int, int]]
     examples: list[str]
+    keypoints: SkeletonOut | None = None
 
 
 class ModelsOut(BaseModel):
@@ -143,6 +155,9 @@ def _render_detections(found: Detections) -> list[dict[str, Any]]:
     ]
     for row, mask in zip(rows, found.masks or (), strict=False):
         row["mask"] = render_mask(mask)
+    if found.keypoints is not None:
+        for row, points in zip(rows, found.keypoints.points_xys.astype(float).round(3).tolist(), strict=True):
+            row["keypoints"] = points
     return rows
 
 

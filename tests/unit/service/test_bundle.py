@@ -75,5 +75,5 @@ def test_a_grid_that_cannot_hold_every_image_is_refused(copy: Path) -> None:
     """No image may arrive for which there is no canvas."""
     preprocess = json.loads((copy / "manifest.json").read_text())["preprocess"]
     _edit(copy, preprocess=preprocess | {"canvas_grid": [[64, 128]]})
-    with pytest.raises(BundleInvalid, match="at least 128 x 128"):
+    with pytest.raises(BundleInvalid, match="at least 128 x 64"):
         read_bundle(copy)

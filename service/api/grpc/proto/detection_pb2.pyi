@@ -104,7 +104,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class Detection(_message.Message):
-    __slots__ = ("label", "label_id", "score", "box", "rle", "polygon", "png", "raw")
+    __slots__ = ("label", "label_id", "score", "box", "rle", "polygon", "png", "raw", "keypoints")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     LABEL_ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
@@ -113,6 +113,7 @@ class Detection(_message.Message):
     POLYGON_FIELD_NUMBER: _ClassVar[int]
     PNG_FIELD_NUMBER: _ClassVar[int]
     RAW_FIELD_NUMBER: _ClassVar[int]
+    KEYPOINTS_FIELD_NUMBER: _ClassVar[int]
     label: str
     label_id: int
     score: float
@@ -121,7 +122,20 @@ class Detection(_message.Message):
     polygon: Polygon
     png: Png
     raw: RawMask
-    def __init__(self, label: _Optional[str] = ..., label_id: _Optional[int] = ..., score: _Optional[float] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., rle: _Optional[_Union[Rle, _Mapping]] = ..., polygon: _Optional[_Union[Polygon, _Mapping]] = ..., png: _Optional[_Union[Png, _Mapping]] = ..., raw: _Optional[_Union[RawMask, _Mapping]] = ...) -> None: ...
+    keypoints: _containers.RepeatedCompositeFieldContainer[Keypoint]
+    def __init__(self, label: _Optional[str] = ..., label_id: _Optional[int] = ..., score: _Optional[float] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., rle: _Optional[_Union[Rle, _Mapping]] = ..., polygon: _Optional[_Union[Polygon, _Mapping]] = ..., png: _Optional[_Union[Png, _Mapping]] = ..., raw: _Optional[_Union[RawMask, _Mapping]] = ..., keypoints: _Optional[_Iterable[_Union[Keypoint, _Mapping]]] = ...) -> None: ...
+
+class Keypoint(_message.Message):
+    __slots__ = ("name", "x", "y", "score")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    x: float
+    y: float
+    score: float
+    def __init__(self, name: _Optional[str] = ..., x: _Optional[float] = ..., y: _Optional[float] = ..., score: _Optional[float] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("x1", "y1", "x2", "y2")

@@ -1,0 +1,45 @@
+"""A keypoints model behind both doors, on the fake engine: every detection comes with its named points."""
+
+from collections.abc import Iterator
+
+import grpc
+import httpx
+import pytest
+
+from service.api.grpc.proto import detection_pb2 as pb
+from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
+from service.bundle import write_bundle
+from tests.conftest import MANIFEST, Served, encode_picture, run_server
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    root = tmp_path_factory.mktemp("people")
+    for name in ("detector.onnx", "keypoint_head.onnx"):
+        (root / name).write_bytes(b"not a model: the fake engine needs none")
+    skeleton = {"names": ["near", "far"], "limbs": [[0, 1]]}
+    write_bundle(root, MANIFEST | {"task": "keypoints", "keypoints": skeleton})
+    with run_server({"RCNN_ENGINE": "fake", "RCNN_BUNDLES": str(root)}) as server:
+        yield server
+
+
+def test_points_are_answered_in_image_pixels(served: Served) -> None:
+    """A third and two thirds along the box's diagonal, in the order of the names the model lists."""
+    model = httpx.get(f"{served.http_url}/v1/models/toy").json()
+    assert (model["task"], model["keypoints"]) == ("keypoints", {"names": ["near", "far"], "limbs": [[0, 1]]})
+    (found,) = httpx.post(f"{served.http_url}/v1/detect", content=encode_picture(240, 120)).json()["detections"]
+    x1, y1, x2, y2 = found["box"]
+    for (x, y, score), share in zip(found["keypoints"], (1 / 3, 2 / 3), strict=True):
+        assert (x, y) == pytest.approx((x1 + share * (x2 - x1), y1 + share * (y2 - y1)), abs=4)
+        assert score == pytest.approx(5, abs=0.5)
+
+
+def test_grpc_names_every_point(served: Served) -> None:
+    """The same points as REST."""
+    body = encode_picture(240, 120)
+    (row,) = httpx.post(f"{served.http_url}/v1/detect", content=body).json()["detections"]
+    with grpc.insecure_channel(served.grpc_address) as channel:
+        (found,) = pb_grpc.DetectionServiceStub(channel).Detect(pb.DetectRequest(image=body)).detections
+    assert [point.name for point in found.keypoints] == ["near", "far"]
+    for point, expected in zip(found.keypoints, row["keypoints"], strict=True):
+        assert (point.x, point.y, point.score) == pytest.approx(expected, abs=1e-2)
