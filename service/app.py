@@ -19,6 +19,7 @@ from service.api.grpc.server import GrpcDoor
 from service.api.rest.app import create_rest_app
 from service.api.rest.bodies import BodyLimits
 from service.api.rest.routes import RestDoor
+from service.api.rest.status import StatusDoor
 from service.batching import Batcher, Budget
 from service.bundle import Bundle, read_bundle
 from service.detector import Found, Work, detect_batch
@@ -157,7 +158,8 @@ class Service:
         settings = self._settings
         body = BodyLimits(settings.max_image_bytes, settings.max_images_per_request, settings.body_timeout_ms / 1e3)
         door = RestDoor(self.predictor, self.models, self.health, self.metrics, body, self.image_limits)
-        app = create_rest_app(door, self.metrics, version("rcnn"))
+        status = StatusDoor(self.models, self.health, self.metrics)
+        app = create_rest_app(door, status, self.metrics, version("rcnn"))
         return _HttpServer(app, settings.host, settings.http_port, settings.drain_timeout_s)
 
     def _admin_server(self) -> "_HttpServer":

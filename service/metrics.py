@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make
 
 from service.detections import Answer, ModelId
 from service.gpu import GpuReading
+from service.recent import RecentRequests
 
 # An edge at every SLO threshold: p50 80 ms, p95 200 ms (Faster) and 250 ms (Mask).
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1, 2.5, 5, 10)
@@ -21,6 +22,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = r = CollectorRegistry()
+        self.recent, self.in_flight_now = RecentRequests(), 0
         by_request = ["model", "version", "protocol"]
         self._requests = Counter(
             "rcnn_requests", "Requests answered, by outcome.", [*by_request, "outcome"], registry=r
@@ -95,6 +97,8 @@ class Metrics:
         """outcome is ok or the error's stable code. model is None where the request never reached one."""
         name, version = (model.name, model.version) if model else ("", "")
         self._requests.labels(name, version, protocol, outcome).inc()
+        if model is not None:
+            self.recent.add(name, version, seconds if outcome == "ok" else None)
         if model is not None and outcome == "ok":  # refusals are quick and would flatter the latency
             self._duration.labels(name, version, protocol).observe(seconds)
 
@@ -108,6 +112,7 @@ class Metrics:
         self._cancelled.labels(stage).inc()
 
     def in_flight(self, count: int) -> None:
+        self.in_flight_now = count
         self._in_flight.set(count)
 
     def model_loaded(self, model: ModelId, engine: str, precision: str, seconds: float) -> None:

@@ -1,13 +1,11 @@
 """The FastAPI application: routes, the page, and every error as a problem document."""
 
 import contextlib
-from pathlib import Path
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, Response
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,22 +13,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.requests import accounted, request_id
 from service.api.rest.bodies import option_error
 from service.api.rest.errors import problem, problem_document
+from service.api.rest.page import serve_page
 from service.api.rest.routes import RestDoor
 from service.api.rest.schemas import JsonBody
+from service.api.rest.status import StatusDoor
 from service.errors import EngineFailed, ServiceError
 from service.metrics import Metrics
 
-_UI = Path(__file__).parent / "ui"
 _log = structlog.get_logger("rest")
 
 
-def create_rest_app(door: RestDoor, metrics: Metrics, version: str) -> FastAPI:
+def create_rest_app(door: RestDoor, status: StatusDoor, metrics: Metrics, version: str) -> FastAPI:
     """The whole HTTP surface of port 8000."""
     app = FastAPI(title="rcnn", version=version, description="Faster and Mask R-CNN: images in, boxes and masks out.")
     app.state.metrics = metrics
     app.include_router(door.router())
-    app.mount("/ui", StaticFiles(directory=_UI), name="ui")
-    app.add_api_route("/", _page, include_in_schema=False, response_model=None)
+    app.include_router(status.router())
+    serve_page(app)
     app.add_middleware(_RequestId)
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -38,10 +37,6 @@ def create_rest_app(door: RestDoor, metrics: Metrics, version: str) -> FastAPI:
     app.add_exception_handler(Exception, _on_bug)
     _document_json_body(app)
     return app
-
-
-async def _page() -> FileResponse:
-    return FileResponse(_UI / "index.html")
 
 
 class _RequestId:
