@@ -6,6 +6,7 @@ SERVE_EXTRAS := --extra core --extra openvino
 ALL_EXTRAS := $(SERVE_EXTRAS) --extra train --extra dev
 RUN := $(UV) run --no-sync
 DATA ?=
+SCENARIO ?= steady
 
 .PHONY: help serve test test-slow lint types chart image dashboards proto loadtest zoo tools
 
@@ -41,8 +42,8 @@ dashboards: install ## render the Grafana dashboards into the chart
 proto: install ## regenerate the gRPC code
 	$(RUN) python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. service/api/grpc/proto/detection.proto
 
-loadtest: install ## open-loop load on a running service: make loadtest IMAGES=folder
-	$(RUN) python -m loadtests steady --images $(IMAGES) $(ARGS)
+loadtest: install ## load on a running service: make loadtest SCENARIO=overload ARGS="--images folder"
+	$(RUN) python -m loadtests $(SCENARIO) $(ARGS)
 
 zoo: install ## retrain the shipped models: make zoo DATA=folder with bccd/ and nuclei/ (docs/zoo.md says where they come from)
 	@test -n "$(DATA)" || { echo "make zoo: set DATA to a folder with bccd/ and nuclei/; docs/zoo.md says where to get them"; exit 2; }

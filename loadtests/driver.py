@@ -9,18 +9,19 @@ holds at a known concurrency, and says nothing about waiting: a slow server simp
 """
 
 import asyncio
+import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
+from urllib.parse import urlencode, urlsplit
 
-import httpx
+import orjson
 
 from loadtests.pictures import Picture
 from loadtests.samples import Reply, Sample
-
-IDLE_CONNECTION_S = 2.0
-"""Idle connections are dropped sooner than common servers drop them (5 s), so that none is reused as it closes."""
+from loadtests.wire import Client, ConnectionLost, NoConnection, Response, Trickle
 
 WARM_TIMEOUT_S = 5.0
 
@@ -41,11 +42,39 @@ class Target:
     """How long a caller waits, counted from the moment its request is due, before it gives up."""
     deadline_ms: int | None = None
     """Sent as X-Request-Timeout-Ms, so that the service can refuse what it cannot answer in time."""
+    headers: Sequence[tuple[str, str]] = ()
+    """Sent as they are, such as ("X-Request-Priority", "high")."""
+    trickle: Trickle | None = None
+    """How a slow caller sends its body; None sends it at once."""
 
     @property
     def endpoint(self) -> str:
-        base = self.url.rstrip("/")
-        return f"{base}/v1/detect" if self.model is None else f"{base}/v1/models/{self.model}/detect"
+        return self.url.rstrip("/") + self.path
+
+    @property
+    def path(self) -> str:
+        return "/v1/detect" if self.model is None else f"/v1/models/{self.model}/detect"
+
+    @property
+    def path_and_query(self) -> str:
+        path = urlsplit(self.endpoint).path
+        return f"{path}?{urlencode(tuple(self.options))}" if self.options else path
+
+    def request_headers(self, picture: Picture) -> list[tuple[str, str]]:
+        headers = [("Content-Type", picture.content_type), ("Accept", "application/json"), *self.headers]
+        if self.deadline_ms is not None:
+            headers.append(("X-Request-Timeout-Ms", str(self.deadline_ms)))
+        return headers
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One request to be made: what, of whom, and when it is due (open loop; a closed loop sends when it can)."""
+
+    picture: Picture
+    target: Target
+    due_s: float = 0.0
+    kind: str = ""
 
 
 class Clock(Protocol):
@@ -66,123 +95,105 @@ class RunningClock:
         return time.monotonic() - self._start_s
 
     async def sleep_until(self, moment_s: float) -> None:
-        await asyncio.sleep(max(0.0, moment_s - self.now_s()))
+        wait_s = moment_s - self.now_s()
+        if wait_s > 0:  # when late, send everything that is due before yielding
+            await asyncio.sleep(wait_s)
 
 
 def _ignore(_: Sample) -> None:
     """The progress of those who do not want to hear of it."""
 
 
-async def drive_open(
-    target: Target,
-    pictures: Sequence[Picture],
-    arrivals_s: Sequence[float],
-    *,
-    clock: Clock | None = None,
-    on_done: OnDone = _ignore,
-) -> list[Sample]:
-    """Send one picture at each arrival, waiting for no answer in between. Samples come back in the order of arrival."""
-    async with _client() as client, asyncio.TaskGroup() as group:
-        await _warm(client, target)
+async def drive_open(orders: Sequence[Order], *, clock: Clock | None = None, on_done: OnDone = _ignore) -> list[Sample]:
+    """Send each order when it is due, waiting for no answer in between. Samples come back in the order of orders."""
+    async with _warm_client(orders) as client, asyncio.TaskGroup() as group:
         clock = clock or RunningClock()
         tasks: list[asyncio.Task[Sample]] = []
-        for picture, due_s in zip(pictures, arrivals_s, strict=True):
-            await clock.sleep_until(due_s)
-            tasks.append(group.create_task(_send(client, target, picture, due_s, clock, on_done)))
+        for order in orders:
+            await clock.sleep_until(order.due_s)
+            tasks.append(group.create_task(_send(client, order, order.due_s, clock, on_done)))
     return [task.result() for task in tasks]
 
 
 async def drive_closed(
-    target: Target,
-    pictures: Sequence[Picture],
-    concurrency: int,
-    *,
-    clock: Clock | None = None,
-    on_done: OnDone = _ignore,
+    orders: Sequence[Order], concurrency: int, *, clock: Clock | None = None, on_done: OnDone = _ignore
 ) -> list[Sample]:
-    """Send every picture once, `concurrency` at a time. Samples come back in the order of completion."""
-    waiting = iter(pictures)
+    """Send every order once, `concurrency` at a time. Samples come back in the order of completion."""
+    waiting = iter(orders)
     samples: list[Sample] = []
 
-    async def call_in_turn(client: httpx.AsyncClient, clock: Clock) -> None:
-        for picture in waiting:  # shared by all callers: each takes the next picture when it is free
-            samples.append(await _send(client, target, picture, clock.now_s(), clock, on_done))
+    async def call_in_turn(client: Client, clock: Clock) -> None:
+        for order in waiting:  # shared by all callers: each takes the next one when it is free
+            samples.append(await _send(client, order, clock.now_s(), clock, on_done))
 
-    async with _client() as client, asyncio.TaskGroup() as group:
-        await _warm(client, target)
+    async with _warm_client(orders) as client, asyncio.TaskGroup() as group:
         clock = clock or RunningClock()
         for _ in range(concurrency):
             group.create_task(call_in_turn(client, clock))
     return samples
 
 
-def _client() -> httpx.AsyncClient:
-    """No limit on connections (a limit would be a hidden queue), and no proxy between us and what is measured."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=IDLE_CONNECTION_S)
-    return httpx.AsyncClient(limits=limits, timeout=None, trust_env=False)
+@asynccontextmanager
+async def _warm_client(orders: Sequence[Order]) -> AsyncIterator[Client]:
+    """A client for the one server all orders go to, used once before the clock starts."""
+    async with Client(orders[0].target.url) as client:
+        try:
+            async with asyncio.timeout(WARM_TIMEOUT_S):
+                await client.send(client.head("GET", "/readyz", (), 0))
+        except (NoConnection, ConnectionLost, TimeoutError):
+            pass  # whatever is wrong shows in the run itself
+        yield client
 
 
-async def _warm(client: httpx.AsyncClient, target: Target) -> None:
-    """One request before the clock starts: a client's first one imports what it needs, and that is not server time."""
-    try:
-        await client.get(f"{target.url.rstrip('/')}/readyz", timeout=WARM_TIMEOUT_S)
-    except httpx.HTTPError:
-        pass  # whatever is wrong shows in the run itself
-
-
-async def _send(
-    client: httpx.AsyncClient, target: Target, picture: Picture, due_s: float, clock: Clock, on_done: OnDone
-) -> Sample:
+async def _send(client: Client, order: Order, due_s: float, clock: Clock, on_done: OnDone) -> Sample:
     sent_s = clock.now_s()
-    answer = await _post(client, target, picture, patience_s=due_s + target.timeout_s - sent_s)
+    answer = await _post(client, order, patience_s=due_s + order.target.timeout_s - sent_s)
     done_s = clock.now_s()  # before the answer is parsed: reading it is not the server's time
-    reply = answer if isinstance(answer, Reply) else _read(answer, picture)
-    sample = Sample(picture.name, due_s, sent_s, done_s, reply)
+    reply = answer if isinstance(answer, Reply) else _read(answer, order.picture)
+    sample = Sample(order.picture.name, due_s, sent_s, done_s, reply, order.kind)
     on_done(sample)
     return sample
 
 
-async def _post(
-    client: httpx.AsyncClient, target: Target, picture: Picture, patience_s: float
-) -> httpx.Response | Reply:
-    headers = {"Content-Type": picture.content_type, "Accept": "application/json"}
-    if target.deadline_ms is not None:
-        headers["X-Request-Timeout-Ms"] = str(target.deadline_ms)
+async def _post(client: Client, order: Order, patience_s: float) -> Response | Reply:
+    picture, target = order.picture, order.target
+    head = client.head("POST", target.path_and_query, target.request_headers(picture), len(picture.body))
     try:
         async with asyncio.timeout(patience_s):
-            params = httpx.QueryParams(tuple(target.options))
-            return await client.post(target.endpoint, params=params, content=picture.body, headers=headers)
+            return await client.send(head, picture.body, target.trickle)
     except TimeoutError:
         return Reply(failure="timeout")
-    except httpx.ConnectError:
+    except NoConnection:
         return Reply(failure="no connection")
-    except httpx.HTTPError:
+    except ConnectionLost:
         return Reply(failure="connection lost")
 
 
-def _read(response: httpx.Response, picture: Picture) -> Reply:
+def _read(response: Response, picture: Picture) -> Reply:
     """The parts of an answer that are measured; a 200 is held to its contract."""
-    status, request_id = response.status_code, response.headers.get("X-Request-Id")
+    status, request_id = response.status, response.headers.get("x-request-id")
     if status != 200:
         return Reply(status, retry_after_s=_retry_after_s(response), request_id=request_id)
     try:
-        answer = response.json()
+        answer = orjson.loads(response.body)
         answered_wh = (answer["image"]["width"], answer["image"]["height"])
         timings_ms = {stage: float(spent_ms) for stage, spent_ms in answer["timings_ms"].items()}
-        is_whole = isinstance(answer["detections"], list)
+        detections = answer["detections"]
+        is_whole = isinstance(detections, list)
     except (ValueError, TypeError, KeyError, AttributeError):
         is_whole = False
     if not is_whole:
         return Reply(status, failure="malformed answer", request_id=request_id)
     if picture.upright_wh is not None and answered_wh != picture.upright_wh:
         return Reply(status, failure="wrong image", request_id=request_id)
-    return Reply(status, timings_ms=timings_ms, request_id=request_id)
+    digest = hashlib.blake2b(orjson.dumps(detections), digest_size=8).hexdigest()
+    is_from_cache = response.headers.get("x-cache", "").lower() == "hit"
+    return Reply(status, None, timings_ms, None, request_id, digest, is_from_cache)
 
 
-def _retry_after_s(response: httpx.Response) -> float | None:
+def _retry_after_s(response: Response) -> float | None:
     """Seconds; None where the header is missing or is a date, which this service never sends."""
-    headers = cast("Mapping[str, str]", response.headers)
     try:
-        return float(headers.get("Retry-After", ""))
+        return float(response.headers.get("retry-after", ""))
     except ValueError:
         return None

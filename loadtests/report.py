@@ -1,4 +1,4 @@
-"""Samples -> the figures of a run, as a value, as JSON and as a table a person reads."""
+"""Samples -> the figures of a run, as a value and as JSON."""
 
 import json
 from collections import Counter
@@ -6,27 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-from rich.console import Group, RenderableType
-from rich.table import Table
-
+from loadtests.histogram import Percentiles, encoded, percentiles
 from loadtests.samples import Sample
-from loadtests.scrape import Batching
+from loadtests.scrape import ServerSide
 
 SLOWEST_SHOWN = 5
 LATE_CLIENT_MS = 50.0
 """Above this p99 of its own lateness, the client did not offer the load it claims."""
-
-
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    """The spread of some values, in the unit of those values; the field that holds it names the unit."""
-
-    count: int
-    p50: float
-    p95: float
-    p99: float
-    max: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +24,19 @@ class SlowRequest:
     due_s: float
     latency_ms: float
     request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The callers of one kind: a step of a ramp, those with masks, the slow ones."""
+
+    sent: int
+    ok: int
+    by_outcome: Mapping[str, int]
+    first_due_s: float
+    last_due_s: float
+    latency_ms: Percentiles | None
+    refusal_latency_ms: Percentiles | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,8 @@ class Summary:
     """Correct answers per second, counting only those within the latency objective where one is given."""
     latency_ms: Percentiles | None
     """Of correct answers, from the moment each request was due."""
+    latency_hdr: str | None
+    """The same as an HdrHistogram (V2, base64) in microseconds, to be merged with those of other runs."""
     refusal_latency_ms: Percentiles | None
     """Of 429 and 503 answers: how quickly a no is said."""
     client_lag_ms: Percentiles | None
@@ -65,7 +66,10 @@ class Summary:
     """What refused callers were told to wait."""
     overloads_without_retry_after: int
     """429 answers that broke their promise to say when to come back."""
-    batching: Batching | None
+    kinds: Mapping[str, Group]
+    """By kind of caller, in the order in which they first appear; empty where there is only one."""
+    server: ServerSide | None
+    """What the service's metrics say of the same time; None where they could not be read."""
     slowest: Sequence[SlowRequest]
 
     @property
@@ -81,7 +85,7 @@ def summarise(
     planned_s: float = 0.0,
     objective_ms: float | None = None,
     tolerated: Collection[str] = (),
-    batching: Batching | None = None,
+    server: ServerSide | None = None,
 ) -> Summary:
     """
     planned_s is the length of the schedule, so that a run whose last arrival is early is not flattered.
@@ -97,41 +101,51 @@ def summarise(
         sent=len(samples),
         ok=len(ok),
         errors=sum(not sample.is_ok and sample.outcome not in tolerated for sample in samples),
-        by_outcome=dict(sorted(Counter(sample.outcome for sample in samples).items())),
+        by_outcome=_by_outcome(samples),
         elapsed_s=elapsed_s,
         offered_per_s=_per_second(len(samples), planned_s or elapsed_s),
         goodput_per_s=_per_second(len(good), elapsed_s),
         latency_ms=percentiles([sample.latency_ms for sample in ok]),
+        latency_hdr=encoded([sample.latency_ms for sample in ok]) if ok else None,
         refusal_latency_ms=percentiles([sample.latency_ms for sample in refused]),
         client_lag_ms=percentiles([sample.lag_ms for sample in samples]),
         stages_ms=_stages_ms(ok),
         retry_after_s=percentiles([s.reply.retry_after_s for s in refused if s.reply.retry_after_s is not None]),
         overloads_without_retry_after=sum(s.reply.status == 429 and s.reply.retry_after_s is None for s in samples),
-        batching=batching,
+        kinds=groups(samples),
+        server=server,
         slowest=_slowest(samples),
     )
 
 
-def percentiles(values: Sequence[float]) -> Percentiles | None:
-    """None of nothing: an empty run has no latency, not a latency of zero."""
-    if not values:
-        return None
-    p50, p95, p99 = np.percentile(values, [50, 95, 99]).tolist()
-    return Percentiles(len(values), p50, p95, p99, max(values))
+def groups(samples: Sequence[Sample]) -> dict[str, Group]:
+    """The samples by kind, in the order in which kinds first fall due; nothing where all are of one kind."""
+    by_kind: dict[str, list[Sample]] = {}
+    for sample in sorted(samples, key=lambda sample: sample.due_s):
+        by_kind.setdefault(sample.kind, []).append(sample)
+    return {kind: _group(members) for kind, members in by_kind.items()} if len(by_kind) > 1 else {}
 
 
-def write_json(summary: Summary, path: Path) -> None:
+def _group(samples: Sequence[Sample]) -> Group:
+    return Group(
+        sent=len(samples),
+        ok=sum(sample.is_ok for sample in samples),
+        by_outcome=_by_outcome(samples),
+        first_due_s=samples[0].due_s,
+        last_due_s=samples[-1].due_s,
+        latency_ms=percentiles([sample.latency_ms for sample in samples if sample.is_ok]),
+        refusal_latency_ms=percentiles([sample.latency_ms for sample in samples if sample.is_refusal]),
+    )
+
+
+def write_json(summary: Summary, findings: Mapping[str, float | None], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(to_json(summary) + "\n", encoding="utf-8")
+    path.write_text(to_json(summary, findings) + "\n", encoding="utf-8")
 
 
-def to_json(summary: Summary) -> str:
-    return json.dumps(asdict(summary) | {"passed": summary.passed}, indent=2, default=str)
-
-
-def to_table(summary: Summary) -> RenderableType:
-    """What a person looks at first, then where the time went, then what to distrust."""
-    return Group(_overview(summary), *_stage_tables(summary), *(f"note: {note}" for note in notes(summary)))
+def to_json(summary: Summary, findings: Mapping[str, float | None]) -> str:
+    figures = asdict(summary) | {"passed": summary.passed, "findings": dict(findings)}
+    return json.dumps(figures, indent=2, default=str)
 
 
 def notes(summary: Summary) -> list[str]:
@@ -145,6 +159,10 @@ def notes(summary: Summary) -> list[str]:
     if summary.overloads_without_retry_after:
         found.append(f"{summary.overloads_without_retry_after} answers with 429 had no Retry-After in seconds")
     return found
+
+
+def _by_outcome(samples: Sequence[Sample]) -> dict[str, int]:
+    return dict(sorted(Counter(sample.outcome for sample in samples).items()))
 
 
 def _per_second(count: int, duration_s: float) -> float:
@@ -162,40 +180,3 @@ def _stages_ms(ok: Sequence[Sample]) -> dict[str, Percentiles]:
 def _slowest(samples: Sequence[Sample]) -> list[SlowRequest]:
     ranked = sorted(samples, key=lambda sample: sample.latency_ms, reverse=True)[:SLOWEST_SHOWN]
     return [SlowRequest(s.picture, s.outcome, s.due_s, s.latency_ms, s.reply.request_id) for s in ranked]
-
-
-def _overview(summary: Summary) -> Table:
-    table = Table(title=f"{summary.scenario}: {'passed' if summary.passed else 'FAILED'}", show_header=False)
-    table.add_row("sent", f"{summary.sent} in {summary.elapsed_s:.1f} s ({summary.offered_per_s:.1f}/s offered)")
-    table.add_row("ok", f"{summary.ok} of {summary.sent}")
-    table.add_row("by status", ", ".join(f"{outcome}: {count}" for outcome, count in summary.by_outcome.items()) or "-")
-    table.add_row("goodput", f"{summary.goodput_per_s:.2f} /s")
-    table.add_row("latency p50 / p95 / p99", _spread(summary.latency_ms, "ms"))
-    if summary.refusal_latency_ms is not None:
-        table.add_row("refusal p50 / p95 / p99", _spread(summary.refusal_latency_ms, "ms"))
-        table.add_row("Retry-After p50 / p95 / p99", _spread(summary.retry_after_s, "s"))
-    if summary.batching is not None:
-        table.add_row("mean batch", _batching(summary.batching))
-    return table
-
-
-def _batching(batching: Batching) -> str:
-    if batching.mean_batch_size is None:
-        return "no batch counted"
-    padding = "" if batching.mean_padding_ratio is None else f", padding {batching.mean_padding_ratio:.1%}"
-    return f"{batching.mean_batch_size:.2f} images over {batching.batches} batches{padding}"
-
-
-def _stage_tables(summary: Summary) -> list[Table]:
-    if not summary.stages_ms:
-        return []
-    table = Table(title="stages (ms)")
-    for heading in ("stage", "p50", "p95", "p99"):
-        table.add_column(heading, justify="left" if heading == "stage" else "right")
-    for stage, spread in summary.stages_ms.items():
-        table.add_row(stage, f"{spread.p50:.1f}", f"{spread.p95:.1f}", f"{spread.p99:.1f}")
-    return [table]
-
-
-def _spread(spread: Percentiles | None, unit: str) -> str:
-    return "-" if spread is None else f"{spread.p50:.1f} / {spread.p95:.1f} / {spread.p99:.1f} {unit}"

@@ -25,6 +25,10 @@ class Reply:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     retry_after_s: float | None = None
     request_id: str | None = None
+    detections_digest: str | None = None
+    """Of the detections as they were sent: equal digests are equal answers, to the last digit."""
+    is_from_cache: bool = False
+    """The service said so in X-Cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Sample:
     sent_s: float
     done_s: float
     reply: Reply
+    kind: str = ""
+    """What its caller was, where a run has several: a step of a ramp, slow or not, with masks or without."""
 
     @property
     def latency_ms(self) -> float:

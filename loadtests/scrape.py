@@ -1,5 +1,5 @@
 """
-Reads the service's own counters before and after a run, to say how it batched.
+Reads the service's own counters before and after a run, to say how it batched and where it spent its time.
 
 One address is one process: behind a load balancer over several pods the two scrapes may meet different pods, so point
 this at a single one.
@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 SCRAPE_TIMEOUT_S = 5.0
+STAGE_SECONDS = "rcnn_stage_duration_seconds"
 
-Totals = Mapping[str, float]
-"""Sample name -> value summed over every label set, as of one scrape."""
+Series = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]
+"""(sample name, its labels in order of name) -> value, as of one scrape."""
 
 
 class ScrapeFailed(Exception):
@@ -29,49 +31,66 @@ class Batching:
     mean_padding_ratio: float | None
 
 
-def scrape(metrics_url: str) -> Totals:
-    """Fetch and total the metrics at an address. Raises ScrapeFailed."""
+@dataclass(frozen=True, slots=True)
+class ServerSide:
+    """What the service itself counted between two scrapes."""
+
+    batching: Batching
+    mean_stage_ms: Mapping[str, float]
+    """Of every request that got through the stage, whoever sent it."""
+    shed: Mapping[str, float]
+    """Requests refused for want of capacity, by reason."""
+
+
+def scrape(metrics_url: str) -> Series:
+    """Fetch the metrics at an address. Raises ScrapeFailed."""
     try:
         response = httpx.get(metrics_url, timeout=SCRAPE_TIMEOUT_S, trust_env=False).raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return parse(response.text)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise ScrapeFailed(f"cannot read metrics at {metrics_url}: {error}") from error
-    return total(response.text)
 
 
-def total(exposition: str) -> Totals:
-    """The Prometheus text format -> totals by sample name. Comments and lines that are not samples are skipped."""
+def parse(exposition: str) -> Series:
+    """The Prometheus text format -> every sample. Raises ValueError for what is not in that format."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(exposition)
+        for sample in family.samples
+    }
+
+
+def total(series: Series, name: str) -> float:
+    """A sample's value summed over all its labels."""
+    return sum(value for (sample, _), value in series.items() if sample == name)
+
+
+def between(before: Series, after: Series) -> ServerSide:
+    """What was counted from one scrape to the next."""
+    gained = {key: value - before.get(key, 0.0) for key, value in after.items()}
+    batching = Batching(
+        batches=round(total(gained, "rcnn_batch_size_count")),
+        mean_batch_size=_mean(gained, "rcnn_batch_size"),
+        mean_padding_ratio=_mean(gained, "rcnn_batch_padding_ratio"),
+    )
+    seconds, counts = (
+        _by_label(gained, f"{STAGE_SECONDS}_sum", "stage"),
+        _by_label(gained, f"{STAGE_SECONDS}_count", "stage"),
+    )
+    mean_stage_ms = {stage: seconds[stage] / count * 1e3 for stage, count in counts.items() if count > 0}
+    shed = {reason: count for reason, count in _by_label(gained, "rcnn_shed_total", "reason").items() if count > 0}
+    return ServerSide(batching, mean_stage_ms, shed)
+
+
+def _by_label(series: Series, name: str, label: str) -> dict[str, float]:
     totals: dict[str, float] = {}
-    for line in exposition.splitlines():
-        if not line or line.startswith("#"):
-            continue
-        name, value = _read_line(line)
-        if value is not None:
-            totals[name] = totals.get(name, 0.0) + value
+    for (sample, labels), value in series.items():
+        if sample == name:
+            key = dict(labels).get(label, "")
+            totals[key] = totals.get(key, 0.0) + value
     return totals
 
 
-def batching_between(before: Totals, after: Totals) -> Batching:
-    return Batching(
-        batches=round(_gain(before, after, "rcnn_batch_size_count")),
-        mean_batch_size=_mean_between(before, after, "rcnn_batch_size"),
-        mean_padding_ratio=_mean_between(before, after, "rcnn_batch_padding_ratio"),
-    )
-
-
-def _mean_between(before: Totals, after: Totals, histogram: str) -> float | None:
-    observations = _gain(before, after, f"{histogram}_count")
-    return _gain(before, after, f"{histogram}_sum") / observations if observations > 0 else None
-
-
-def _gain(before: Totals, after: Totals, name: str) -> float:
-    return after.get(name, 0.0) - before.get(name, 0.0)
-
-
-def _read_line(line: str) -> tuple[str, float | None]:
-    """One sample line, `name value` or `name{labels} value`; labels may hold spaces, so the value follows the brace."""
-    name, has_labels, _ = line.partition("{")
-    fields = line.rpartition("}")[2].split() if has_labels else line.split()[1:]
-    try:
-        return name.split()[0], float(fields[0])
-    except (IndexError, ValueError):
-        return line, None
+def _mean(series: Series, histogram: str) -> float | None:
+    observations = total(series, f"{histogram}_count")
+    return total(series, f"{histogram}_sum") / observations if observations > 0 else None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from loadtests.arrivals import poisson_arrivals_s
+from loadtests.arrivals import Step, poisson_arrivals_s, stepped_arrivals_s
 
 
 def test_arrivals_come_at_the_asked_rate() -> None:
@@ -44,3 +44,14 @@ def test_a_schedule_without_rate_or_duration_is_refused(rate_per_s: float, durat
     """Nonsense is said to be nonsense, and does not loop for ever."""
     with pytest.raises(ValueError, match="must be above 0"):
         poisson_arrivals_s(rate_per_s, duration_s, seed=0)
+
+
+def test_steps_follow_one_another_each_at_its_own_rate() -> None:
+    """A burst of 10 s at 100/s between calms of 10 s at 10/s, within five standard deviations."""
+    steps = [Step("calm", 10.0, 10.0), Step("burst", 100.0, 10.0), Step("after", 10.0, 10.0)]
+    arrivals = stepped_arrivals_s(steps, seed=7)
+    assert arrivals == sorted(arrivals)
+    for name, begin_s, expected in (("calm", 0, 100), ("burst", 10, 1000), ("after", 20, 100)):
+        due_s = [moment_s for moment_s, step in arrivals if step == name]
+        assert abs(len(due_s) - expected) < 5 * np.sqrt(expected)
+        assert begin_s <= due_s[0] and due_s[-1] < begin_s + 10

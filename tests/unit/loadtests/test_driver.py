@@ -1,6 +1,7 @@
 """The driver against a real server on loopback."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp
 
-from loadtests.driver import Target, drive_closed, drive_open
+from loadtests.driver import Order, Target, drive_closed, drive_open
 from loadtests.pictures import Picture, deal, read_pictures
 from loadtests.samples import Sample
+from loadtests.wire import Trickle
 
 Serve = Callable[[ASGIApp], str]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -39,7 +41,7 @@ def pictures(picture_folder: Path) -> list[Picture]:
 
 
 def send_open(target: Target, pictures: list[Picture], count: int = 1) -> list[Sample]:
-    return asyncio.run(drive_open(target, deal(pictures, count, seed=0), [0.0] * count))
+    return asyncio.run(drive_open([Order(picture, target) for picture in deal(pictures, count, seed=0)]))
 
 
 def meeting_of(party: int, answer: Endpoint) -> Endpoint:
@@ -63,7 +65,7 @@ def test_latency_counts_from_the_moment_a_request_was_due(
 ) -> None:
     """A client woken 3 s late reports 3 s of latency although the answer came at once: waiting is not hidden."""
     target = Target(serve(service()), timeout_s=60.0)
-    (sample,) = asyncio.run(drive_open(target, pictures[:1], [5.0], clock=LateClock(3.0)))
+    (sample,) = asyncio.run(drive_open([Order(pictures[0], target, due_s=5.0)], clock=LateClock(3.0)))
     assert (sample.due_s, sample.sent_s) == (5.0, 8.0)
     assert sample.latency_ms == pytest.approx(3000.0)
     assert sample.lag_ms == pytest.approx(3000.0)
@@ -95,7 +97,9 @@ def test_closed_loop_keeps_exactly_its_concurrency(
             inside.remove(request)
 
     target = Target(serve(service(detect=detect)))
-    samples = asyncio.run(drive_closed(target, deal(pictures, 20, seed=0), concurrency=4))
+    samples = asyncio.run(
+        drive_closed([Order(picture, target) for picture in deal(pictures, 20, seed=0)], concurrency=4)
+    )
     assert [sample.outcome for sample in samples] == ["200"] * 20
     assert most_inside == 4
 
@@ -123,7 +127,7 @@ def test_a_refused_connection_is_reported(refusing_url: str, pictures: list[Pict
 def test_a_caller_out_of_patience_is_reported(serve: Serve, service: Service, pictures: list[Picture]) -> None:
     """Patience counts from the moment the request was due: a client 3 s late with 2 s of patience has none left."""
     target = Target(serve(service()), timeout_s=2.0)
-    (sample,) = asyncio.run(drive_open(target, pictures[:1], [0.0], clock=LateClock(3.0)))
+    (sample,) = asyncio.run(drive_open([Order(pictures[0], target)], clock=LateClock(3.0)))
     assert sample.outcome == "timeout"
 
 
@@ -137,7 +141,7 @@ def test_a_connection_lost_half_way_is_reported(pictures: list[Picture]) -> None
     async def drive() -> list[Sample]:
         async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            return await drive_open(Target(f"http://127.0.0.1:{port}"), pictures[:1], [0.0])
+            return await drive_open([Order(pictures[0], Target(f"http://127.0.0.1:{port}"))])
 
     assert [sample.outcome for sample in asyncio.run(drive())] == ["connection lost"]
 
@@ -206,7 +210,7 @@ def test_requests_ask_for_what_the_target_says(
 
     options = (("masks", "rle"), ("classes", "cat"), ("classes", "dog"))
     target = Target(serve(service(detect=detect)) + "/", model="cells", options=options, deadline_ms=250)
-    asyncio.run(drive_open(target, pictures[1:2], [0.0]))
+    asyncio.run(drive_open([Order(pictures[1], target)]))
     query = "masks=rle&classes=cat&classes=dog"
     assert seen == [("/v1/models/cells/detect", query, "250", "image/jpeg", pictures[1].body)]
 
@@ -214,5 +218,76 @@ def test_requests_ask_for_what_the_target_says(
 def test_progress_hears_of_every_request(refusing_url: str, pictures: list[Picture]) -> None:
     """A progress bar reaches its end whatever becomes of the requests."""
     heard: list[Sample] = []
-    samples = asyncio.run(drive_open(Target(refusing_url), pictures, [0.0] * 3, on_done=heard.append))
+    orders = [Order(picture, Target(refusing_url)) for picture in pictures]
+    samples = asyncio.run(drive_open(orders, on_done=heard.append))
     assert sorted(s.picture for s in heard) == sorted(s.picture for s in samples)
+
+
+def test_equal_answers_have_equal_digests(serve: Serve, service: Service, pictures: list[Picture]) -> None:
+    """A run can tell whether a picture was answered the same each time, to the last digit."""
+
+    async def detect(request: Request) -> Response:
+        found = [{"label": "cell", "score": len(await request.body()) / 1e4}]
+        return JSONResponse({"image": {"width": 8, "height": 6}, "detections": found, "timings_ms": {}})
+
+    first, again = send_open(Target(serve(service(detect=detect))), pictures[:1], 2)
+    assert first.reply.detections_digest is not None
+    assert first.reply.detections_digest == again.reply.detections_digest
+
+
+def test_a_slow_caller_sends_its_body_in_pieces(
+    serve: Serve, service: Service, answer_well: Endpoint, pictures: list[Picture]
+) -> None:
+    """The server sees the body arrive bit by bit, whole in the end; a quick caller's comes at once."""
+    seen: list[int] = []
+
+    async def detect(request: Request) -> Response:
+        pieces = [piece async for piece in request.stream() if piece]
+        seen.append(len(pieces))
+        request._body = b"".join(pieces)
+        return await answer_well(request)
+
+    url = serve(service(detect=detect))
+    (slow,) = send_open(Target(url, trickle=Trickle(pieces=5, pause_s=0.02)), pictures[:1])
+    (quick,) = send_open(Target(url), pictures[:1])
+    assert (slow.is_ok, quick.is_ok) == (True, True)
+    assert seen[0] > 1 and seen[1] == 1
+
+
+def test_a_server_may_answer_a_slow_caller_before_it_has_finished(
+    serve: Serve, service: Service, pictures: list[Picture]
+) -> None:
+    """A refusal that comes while the body is still leaving ends the wait at once."""
+
+    async def refuse(_: Request) -> Response:
+        return JSONResponse({}, status_code=408, headers={"Connection": "close"})
+
+    target = Target(serve(service(detect=refuse)), trickle=Trickle(pieces=50, pause_s=60.0))
+    assert [sample.outcome for sample in send_open(target, pictures[:1])] == ["408"]
+
+
+def test_connections_are_kept_and_used_again(pictures: list[Picture]) -> None:
+    """Ten callers in turn are one connection: opening one costs more than asking."""
+    connections, closed = 0, asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):  # the client has gone
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                await reader.readexactly(length)
+                writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+        closed.set()
+
+    async def drive() -> list[Sample]:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        samples = await drive_closed([Order(pictures[0], Target(url))] * 10, concurrency=1)
+        await closed.wait()
+        server.close()
+        return samples
+
+    assert [sample.outcome for sample in asyncio.run(drive())] == ["204"] * 10
+    assert connections == 1

@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,11 @@ from starlette.types import ASGIApp
 from typer.testing import CliRunner, Result
 
 import loadtests
-from loadtests.__main__ import app
+from loadtests.command import app
 
 Serve = Callable[[ASGIApp], str]
 Service = Callable[..., Starlette]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def call(*arguments: object) -> Result:
@@ -36,6 +37,7 @@ def test_a_clean_run_exits_0_and_leaves_its_figures(
     assert figures["sent"] == figures["ok"] > 0
     assert figures["settings"]["options"] == ["masks=rle"]
     assert (tmp_path / "out" / "steady.png").stat().st_size > 0
+    assert "<svg" in (tmp_path / "out" / "steady.html").read_text()
 
 
 def test_closed_sends_exactly_what_was_asked(
@@ -47,6 +49,56 @@ def test_closed_sends_exactly_what_was_asked(
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["by_outcome"] == {"200": 40}
     assert (tmp_path / "closed.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "kinds", "found"),
+    [
+        pytest.param(("ramp", "--from-rate", 100, "--steps", 2, "--step-s", 0.1), ["100/s", "150/s"], "knee_per_s"),
+        pytest.param(("burst", "--calm-rate", 100, "--burst-rate", 200, "--burst-s", 0.1), ["calm", "burst"], None),
+        pytest.param(
+            ("overload", "--capacity", 50, "--step-s", 1), ["before", "overload", "after"], "goodput_over_capacity"
+        ),
+        pytest.param(("slow-clients", "--rate", 100, "--duration-s", 0.3, "--pause-s", 0.01), ["quick", "slow"], None),
+        pytest.param(
+            ("masks", "--rate", 200, "--duration-s", 0.3),
+            ["masks=none", "masks=png", "masks=polygon", "masks=rle"],
+            None,
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_every_scenario_is_one_command(
+    scenario: tuple[object, ...],
+    kinds: list[str],
+    found: str | None,
+    serve: Serve,
+    service: Service,
+    picture_folder: Path,
+    tmp_path: Path,
+) -> None:
+    """Each runs to its end on a good service and says what became of each kind of caller."""
+    where = ("--url", serve(service()), "--images", picture_folder, "--metrics-url", "", "--out", tmp_path)
+    result = call(*scenario, *where)
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / f"{scenario[0]}.json").read_text())
+    assert sorted(figures["kinds"]) == sorted(kinds)
+    assert found is None or figures["findings"][found] is not None
+
+
+def test_masks_are_asked_for_in_every_format(
+    serve: Serve, service: Service, answer_well: Endpoint, picture_folder: Path, tmp_path: Path
+) -> None:
+    """Each format reaches the service, beside callers that want none."""
+    asked: set[str] = set()
+
+    async def detect(request: Request) -> Response:
+        asked.add(request.query_params["masks"])
+        return await answer_well(request)
+
+    where = ("--url", serve(service(detect=detect)), "--images", picture_folder, "--metrics-url", "", "--out", tmp_path)
+    assert call("masks", *where, "--rate", 200, "--duration-s", 0.3).exit_code == 0
+    assert asked == {"none", "rle", "polygon", "png"}
 
 
 def test_a_run_with_errors_exits_1_unless_they_are_tolerated(
@@ -79,7 +131,7 @@ def test_unreadable_metrics_cost_only_the_batch_size(
     result = call("closed", *where, "--requests", 2)
     assert result.exit_code == 0, result.output
     assert "note: cannot read metrics" in result.stderr
-    assert json.loads((tmp_path / "closed.json").read_text())["batching"] is None
+    assert json.loads((tmp_path / "closed.json").read_text())["server"] is None
 
 
 @pytest.mark.parametrize(
@@ -89,7 +141,6 @@ def test_unreadable_metrics_cost_only_the_batch_size(
         pytest.param(("steady", "--images", "{empty}/absent"), "is not a folder", id="no folder"),
         pytest.param(("closed", "--images", "{pictures}", "-q", "rle"), "not NAME=VALUE", id="bad option"),
         pytest.param(("closed", "--images", "{pictures}", "--url", "here"), "expected http://HOST:PORT", id="bad url"),
-        pytest.param(("closed",), "--images", id="nothing said of images"),
         pytest.param(("steady", "--images", "{pictures}", "--rate", "0"), "--rate", id="no rate"),
         pytest.param(
             ("steady", "--images", "{pictures}", "--rate", "0.001", "--duration-s", "0.001"),
@@ -111,7 +162,7 @@ def test_usage_errors_exit_2_and_say_what_to_change(
 
 def test_the_client_knows_nothing_of_the_server() -> None:
     """Load goes over the wire: no module here imports what it measures."""
-    for path in Path(loadtests.__path__[0]).glob("*.py"):
+    for path in Path(loadtests.__path__[0]).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -1,12 +1,13 @@
 """The images that are sent."""
 
+import io
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from loadtests.pictures import NoPictures, deal, read_pictures
+from loadtests.pictures import NoPictures, deal, read_pictures, resize_to, spread_sizes_wh
 
 
 def test_pictures_carry_their_type_and_size(picture_folder: Path) -> None:
@@ -50,3 +51,28 @@ def test_dealing_goes_round_evenly_in_a_seeded_order(picture_folder: Path) -> No
     assert sorted(Counter(p.name for p in dealt).values()) == [2, 2, 3]
     assert dealt == deal(pictures, 7, seed=1)
     assert any(deal(pictures, 7, seed=seed) != dealt for seed in range(2, 6))
+
+
+def test_without_a_folder_the_shipped_golden_images_are_sent() -> None:
+    """A run needs nothing that is not in the repository."""
+    assert {Path(picture.name).suffix for picture in read_pictures(None)} == {".png", ".jpg"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 16])
+def test_sizes_spread_from_upright_to_lying(count: int) -> None:
+    """As many different sizes as asked for, of about the same area, none beyond the widest aspect."""
+    sizes_wh = spread_sizes_wh(count, 96, widest=1.5)
+    assert len(set(sizes_wh)) == count
+    for width, height in sizes_wh:
+        assert width * height == pytest.approx(96 * 96, rel=0.03)
+        assert 1 / 1.5 - 0.02 <= width / height <= 1.5 + 0.02
+    assert sizes_wh == sorted(sizes_wh)
+
+
+def test_pictures_are_resized_to_exactly_the_sizes_asked_for(picture_folder: Path) -> None:
+    """Every picture in every size, and the size is true of the bytes."""
+    made = resize_to(read_pictures(picture_folder), [(20, 30), (40, 10)])
+    assert Counter(picture.upright_wh for picture in made) == {(20, 30): 3, (40, 10): 3}
+    for picture in made:
+        with Image.open(io.BytesIO(picture.body)) as image:
+            assert image.size == picture.upright_wh
