@@ -21,6 +21,7 @@ from model.parity import over_dataset
 from model.recipes import RECIPES
 from model.train import train as fit
 from service.bundle import Bundle, read_bundle, write_bundle
+from service.engine.base import EngineOptions
 from service.engine.choice import EngineName, create_engine
 from service.engine.threads import available_cpus
 from service.logs import configure_logs
@@ -118,7 +119,7 @@ def evaluate(
 
 
 def _parity(bundle: Bundle, data: CocoSplit, engine: str) -> dict[str, Any]:
-    runner = create_engine(cast(EngineName, engine), bundle, available_cpus(), 0.0, typer.echo)
+    runner = create_engine(cast(EngineName, engine), bundle, available_cpus(), EngineOptions(), 0.0, typer.echo)
     return asdict(over_dataset(bundle, runner, data, _PARITY_BATCH))
 
 

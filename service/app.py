@@ -9,21 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
 
 from service.admission import Admission
-from service.api.grpc.server import GrpcDoor
-from service.api.rest.app import create_rest_app
-from service.api.rest.bodies import BodyLimits
-from service.api.rest.routes import RestDoor
-from service.api.rest.status import StatusDoor
 from service.batching import Batcher, Budget
 from service.bundle import Bundle, read_bundle
 from service.detector import Found, Work, detect_batch
-from service.engine.base import Engine
+from service.engine.base import Engine, EngineOptions
+from service.engine.cache import EngineCache
 from service.engine.choice import create_engine
 from service.engine.threads import available_cpus
 from service.errors import BundleInvalid
@@ -35,6 +31,10 @@ from service.models import Models, ServedModel
 from service.predictor import Predictor
 from service.selfcheck import self_check
 from service.settings import Settings
+from service.warmup import warm_up
+
+if TYPE_CHECKING:
+    from service.api.grpc.server import GrpcDoor
 
 _GPU_PERIOD_S = 5.0
 _log = structlog.get_logger("service")
@@ -66,30 +66,36 @@ class Service:
         folders = self._settings.bundle_folders()
         if not folders:
             raise BundleInvalid("no model to serve: none is shipped with this installation and RCNN_BUNDLES names none")
-        for folder in folders:
-            start = time.perf_counter()
-            bundle, engine = await asyncio.to_thread(self._load, folder, check)
+        # Together: most of a load is the engine's own work, outside Python's lock.
+        loaded = await asyncio.gather(*(asyncio.to_thread(self._load, folder, check) for folder in folders))
+        for bundle, engine, seconds in loaded:
             model = self._serve_model(bundle, engine)
-            seconds = time.perf_counter() - start
             self.metrics.model_loaded(model.id, engine.name, engine.precision, seconds)
             _log.info(
                 "model loaded",
                 model=model.id.name,
                 version=model.id.version,
                 engine=engine.name,
+                precision=engine.precision,
                 seconds=round(seconds, 2),
             )
         self.health.become(State.READY)
 
-    def _load(self, folder: Path, check: bool) -> tuple[Bundle, Engine]:
+    def _load(self, folder: Path, check: bool) -> tuple[Bundle, Engine, float]:
+        """The bundle in folder, its engine proven and warm, and the seconds that took."""
+        start = time.perf_counter()
         settings = self._settings
         bundle = read_bundle(folder)
         threads = settings.engine_threads or available_cpus()
         log = _log.bind(model=bundle.manifest.name).info
-        engine = create_engine(settings.engine, bundle, threads, settings.fake_engine_delay_ms / 1e3, log)
+        cache = EngineCache(settings.engine_cache.expanduser() if settings.engine_cache else None, log)
+        options = EngineOptions(settings.engine_precision, cache, int(settings.gpu_memory_gb * 2**30))
+        engine = create_engine(settings.engine, bundle, threads, options, settings.fake_engine_delay_ms / 1e3, log)
         if check and settings.engine != "fake":
             self_check(bundle, engine)
-        return bundle, engine
+            if engine.compiles_by_shape:
+                warm_up(engine, bundle, (1, settings.max_batch_size))
+        return bundle, engine, time.perf_counter() - start
 
     def _serve_model(self, bundle: Bundle, engine: Engine) -> ServedModel:
         observer = self.metrics.of_model(bundle.manifest.name)
@@ -117,13 +123,18 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         settings = self._settings
+        # The models begin to load in threads, and the doors are imported meanwhile: half of what a start takes.
+        loading = asyncio.create_task(self.load())
+        await asyncio.sleep(0)
+        from service.api.grpc.server import GrpcDoor
+
         http, admin = self._http_server(), self._admin_server()
         grpc_door = GrpcDoor(self.predictor, self.health, self.metrics, settings.max_image_bytes)
         grpc_port = await grpc_door.start(settings.host, settings.grpc_port)
         tasks = [asyncio.create_task(server.serve_on_socket()) for server in (http, admin)]
         tasks.append(asyncio.create_task(self._watch_gpus()))
         try:
-            await self._load_unless(stop)
+            await self._finish_loading(loading, stop)
             _log.info(self.health.state.value, http_port=http.port, grpc_port=grpc_port, metrics_port=admin.port)
             await stop.wait()
         finally:
@@ -133,9 +144,10 @@ class Service:
             await self.unload()
             _log.info("stopped")
 
-    async def _load_unless(self, stop: asyncio.Event) -> None:
-        """Load, but do not insist when the signal comes first."""
-        loading, stopping = asyncio.create_task(self.load()), asyncio.create_task(stop.wait())
+    @staticmethod
+    async def _finish_loading(loading: "asyncio.Task[None]", stop: asyncio.Event) -> None:
+        """Wait until everything is loaded, but do not insist when the signal comes first."""
+        stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if loading.done():
@@ -143,7 +155,7 @@ class Service:
         else:
             loading.cancel()
 
-    async def _drain(self, http: "_HttpServer", admin: "_HttpServer", grpc_door: GrpcDoor) -> None:
+    async def _drain(self, http: "_HttpServer", admin: "_HttpServer", grpc_door: "GrpcDoor") -> None:
         # 1. Unready at once, and new requests are refused.
         self.health.become(State.DRAINING)
         _log.info("draining", timeout_s=self._settings.drain_timeout_s)
@@ -155,6 +167,11 @@ class Service:
         admin.should_exit = True
 
     def _http_server(self) -> "_HttpServer":
+        from service.api.rest.app import create_rest_app
+        from service.api.rest.bodies import BodyLimits
+        from service.api.rest.routes import RestDoor
+        from service.api.rest.status import StatusDoor
+
         settings = self._settings
         body = BodyLimits(settings.max_image_bytes, settings.max_images_per_request, settings.body_timeout_ms / 1e3)
         door = RestDoor(self.predictor, self.models, self.health, self.metrics, body, self.image_limits)

@@ -1,10 +1,13 @@
 """What an engine is: the two graphs of a bundle behind two calls. One caller at a time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from service.engine.cache import EngineCache
+from service.engine.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -17,11 +20,23 @@ class DetectorOutput:
     features: Any = None
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine may run, beside its threads."""
+
+    precision: Precision = "auto"
+    cache: EngineCache = field(default_factory=lambda: EngineCache(None))
+    gpu_memory_bytes: int = 0
+    """What ONNX Runtime's arena may take on the GPU; 0: all there is."""
+
+
 class Engine(Protocol):
     """Raises whatever its runtime raises; the batcher turns that into EngineFailed."""
 
     name: str
     precision: str
+    compiles_by_shape: bool
+    """Whether the first run of a new canvas takes seconds, so that every canvas is run once before the model serves."""
 
     def detect(self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64]) -> DetectorOutput:
         """images (N, H, W, 3) RGB on their canvas, sizes_hw (N, 2) valid height and width."""

@@ -18,6 +18,7 @@ class FakeEngine:
 
     name = "fake"
     precision = "fp32"
+    compiles_by_shape = False
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s

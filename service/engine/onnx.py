@@ -1,5 +1,6 @@
-"""ONNX Runtime. Features pass from one graph to the other as OrtValues, never through numpy."""
+"""ONNX Runtime on CPU, CUDA or TensorRT. Features pass between the graphs as OrtValues, never through numpy."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,23 +8,31 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.bundle import GRAPHS, Bundle
-from service.engine.base import DetectorOutput
+from service.engine import providers
+from service.engine.base import DetectorOutput, EngineOptions
+from service.engine.cpu import cpu_features
+
+_OPTIMISED = "graph.onnx"
 
 
 class OnnxEngine:
-    """CPU, or CUDA where onnxruntime-gpu finds a device."""
+    """fp32, on CUDA where onnxruntime-gpu finds a device, else on CPU."""
 
     name = "onnx"
     precision = "fp32"
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
-        on_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
-        self._detector = _session(str(bundle.path("detector.onnx")), threads, on_cuda)
-        # The provider may be installed and still find no device: what the session really got decides.
-        self._device = "cuda" if "CUDAExecutionProvider" in self._detector.get_providers() else "cpu"
+    def __init__(
+        self, bundle: Bundle, threads: int, options: EngineOptions | None = None, *, tensorrt: bool = False
+    ) -> None:
+        options = options or EngineOptions()
+        gpu = _gpu_providers(bundle, options, tensorrt)
+        self._detector = _session(bundle, "detector.onnx", threads, options, gpu)
+        # A provider may be installed and still find no device: what the session really got decides.
+        on_gpu = providers.CUDA in self._detector.get_providers()
+        self.compiles_by_shape, self._device = on_gpu, "cuda" if on_gpu else "cpu"
         self._outputs = [output.name for output in self._detector.get_outputs()]
         heads = [name for name in GRAPHS[bundle.manifest.task] if name != "detector.onnx"]
-        self._heads = {name: _session(str(bundle.path(name)), threads, on_cuda) for name in heads}
+        self._heads = {name: _session(bundle, name, threads, options, gpu) for name in heads}
 
     def detect(self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64]) -> DetectorOutput:
         binding = self._detector.io_binding()
@@ -59,16 +68,58 @@ class OnnxEngine:
         """Sessions free their memory when the last reference goes."""
 
 
-def _session(path: str, threads: int, on_cuda: bool) -> ort.InferenceSession:
+class TensorRtEngine(OnnxEngine):
+    """What TensorRT takes of the graphs, the rest on CUDA. Raises RuntimeError where there is no such provider."""
+
+    name = "tensorrt"
+
+    def __init__(self, bundle: Bundle, threads: int, options: EngineOptions | None = None) -> None:
+        if providers.TENSORRT not in ort.get_available_providers():
+            raise RuntimeError("this onnxruntime has no TensorRT provider; install rcnn[gpu] and TensorRT")
+        super().__init__(bundle, threads, options, tensorrt=True)
+
+
+def _gpu_providers(bundle: Bundle, options: EngineOptions, tensorrt: bool) -> list[tuple[str, dict[str, Any]]]:
+    chosen = []
+    if tensorrt:
+        folder = options.cache.working_folder(("tensorrt", ort.__version__, bundle.digest))
+        chosen.append(providers.tensorrt(folder))
+    if providers.CUDA in ort.get_available_providers():
+        chosen.append(providers.cuda(options.gpu_memory_bytes))
+    return chosen
+
+
+def _session(
+    bundle: Bundle, graph: str, threads: int, options: EngineOptions, gpu: list[tuple[str, dict[str, Any]]]
+) -> ort.InferenceSession:
+    """On CPU from the cache's optimised graph where it can be kept there; a GPU's own caches are its provider's."""
+    path = bundle.path(graph)
+    if gpu:
+        return ort.InferenceSession(str(path), _session_options(threads), providers=[*gpu, providers.CPU])
+    key = ("onnx", ort.__version__, *sorted(cpu_features()), bundle.digest, graph)
+    folder = options.cache.get(key, lambda folder: _write_optimised(path, folder, threads))
+    settings = _session_options(threads)
+    if folder is not None:
+        path = folder / _OPTIMISED
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it has been optimised
+    return ort.InferenceSession(str(path), settings, providers=[providers.CPU])
+
+
+def _write_optimised(path: Path, folder: Path, threads: int) -> None:
+    """The graph as this CPU runs it: fused, constants folded, convolutions in its own blocked layout."""
+    settings = _session_options(threads)
+    settings.optimized_model_filepath = str(folder / _OPTIMISED)
+    # Weights in a file of their own are mapped, not copied through the protobuf parser.
+    settings.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
+    settings.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    ort.InferenceSession(str(path), settings, providers=[providers.CPU])
+
+
+def _session_options(threads: int) -> ort.SessionOptions:
     ort.disable_telemetry_events()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
     # Spinning threads starve decode and paste, which share the same few cores.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if on_cuda:
-        # EXHAUSTIVE, the default, searches again for every new canvas: hundreds of milliseconds each.
-        cuda = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
-        providers.insert(0, ("CUDAExecutionProvider", cuda))
-    return ort.InferenceSession(path, options, providers=providers)
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.log_severity_level = 3
+    return settings

@@ -1,36 +1,47 @@
 """OpenVINO on CPU. Features pass from one graph to the other as OpenVINO tensors, never through numpy."""
 
+import functools
+import importlib
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from service.bundle import GRAPHS, Bundle
-from service.engine.base import DetectorOutput
+from service.engine.base import DetectorOutput, EngineOptions
+from service.engine.cpu import cpu_features
+from service.engine.precision import cpu_precision
+
+_CONVERTER = "openvino.tools.ovc"
 
 
 class OpenVinoEngine:
-    """Always fp32: answers must not depend on whether the CPU happens to have bf16."""
+    """fp32 unless options.precision allows bf16 and the CPU has it. One infer request a graph, for one caller."""
 
     name = "openvino"
-    precision = "fp32"
+    compiles_by_shape = False
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
-        core = ov.Core()
-        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-        self._detector = core.compile_model(str(bundle.path("detector.onnx")), "CPU", options).create_infer_request()
+    def __init__(self, bundle: Bundle, threads: int, options: EngineOptions | None = None) -> None:
+        options = options or EngineOptions()
+        self.precision: str = cpu_precision(options.precision, bundle, cpu_features())
+        properties = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision],
+        }
+        graphs = GRAPHS[bundle.manifest.task]
+        requests = {name: _compile(bundle, name, properties, options).create_infer_request() for name in graphs}
+        self._detector = requests.pop("detector.onnx")
+        self._heads = requests
         outputs = {name for output in self._detector.model_outputs for name in output.names}
         self._features = sorted(name for name in outputs if name.startswith("features_"))
-        heads = [name for name in GRAPHS[bundle.manifest.task] if name != "detector.onnx"]
-        paths = {name: str(bundle.path(name)) for name in heads}
-        self._heads = {
-            name: core.compile_model(path, "CPU", options).create_infer_request() for name, path in paths.items()
-        }
 
     def detect(self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64]) -> DetectorOutput:
         request = self._detector
-        request.infer({"images": images, "sizes": sizes_hw}, share_inputs=True)
+        request.infer({"images": images, "sizes": sizes_hw}, share_inputs=True, share_outputs=True)
+        # The request's buffers are overwritten by its next run.
         boxes, scores, labels = (request.get_tensor(name).data.copy() for name in ("boxes", "scores", "labels"))
         features = {name: request.get_tensor(name) for name in self._features}
         return DetectorOutput(boxes, scores, labels, features)
@@ -44,9 +55,43 @@ class OpenVinoEngine:
     def _run_head(self, file: str, inputs: dict[str, Any]) -> NDArray[np.float32]:
         if file not in self._heads:
             raise ValueError(f"this model has no {file}. This is a bug.")
-        self._heads[file].infer(inputs, share_inputs=True)
+        self._heads[file].infer(inputs, share_inputs=True, share_outputs=True)
         values: NDArray[np.float32] = self._heads[file].get_output_tensor(0).data.copy()
         return values
 
     def close(self) -> None:
         """Requests free their memory when the last reference goes."""
+
+
+def _compile(bundle: Bundle, graph: str, properties: dict[str, Any], options: EngineOptions) -> Any:
+    """The compiled graph, from the cache where it can be kept there."""
+    ov = _openvino()
+    core = ov.Core()
+    path = str(bundle.path(graph))
+    key = ("openvino", ov.get_version(), *sorted(cpu_features()), str(sorted(properties.items())), bundle.digest, graph)
+
+    def write(folder: Path) -> None:
+        (folder / "graph.blob").write_bytes(core.compile_model(path, "CPU", properties).export_model().getbuffer())
+
+    if folder := options.cache.get(key, write):
+        # A tensor over the mapped file: weights are paged in, not copied.
+        blob = ov.tensor_from_file(str(folder / "graph.blob"))
+        return core.import_model(blob, "CPU", properties)
+    return core.compile_model(path, "CPU", properties)
+
+
+@functools.cache
+def _openvino() -> Any:
+    """
+    The runtime without its model converter: a third of its import, and converting is not serving.
+
+    openvino/__init__.py offers the converter where it can be imported, and goes without where it cannot.
+    """
+    hidden = _CONVERTER not in sys.modules
+    if hidden:
+        sys.modules[_CONVERTER] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        if hidden:
+            del sys.modules[_CONVERTER]

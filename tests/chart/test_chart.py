@@ -96,10 +96,22 @@ def test_every_pod_meets_the_restricted_standard(render: Render, flags: list[str
 
 
 def test_the_only_place_to_write_is_bounded(render: Render) -> None:
-    """The root is read-only; /tmp is there and cannot fill the node."""
+    """The root is read-only; /tmp and the engines' cache are there and cannot fill the node."""
     objects = render()
-    assert container_of(objects)["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
-    assert pod_of(objects)["volumes"] == [{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}]
+    assert container_of(objects)["volumeMounts"] == [
+        {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "cache", "mountPath": "/var/cache/rcnn"},
+    ]
+    assert pod_of(objects)["volumes"] == [
+        {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+        {"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}},
+    ]
+
+
+def test_the_engines_cache_is_where_a_pod_may_write(render: Render) -> None:
+    """By default the volume made for it; elsewhere if the values say so."""
+    assert environment_of(render())["RCNN_ENGINE_CACHE"] == "/var/cache/rcnn"
+    assert environment_of(render("--set", "settings.engineCache=/models/cache"))["RCNN_ENGINE_CACHE"] == "/models/cache"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +153,7 @@ def test_settings_reach_the_pod_as_environment(render: Render) -> None:
         "RCNN_DEFAULT_TIMEOUT_MS": "2000",
         "RCNN_DRAIN_TIMEOUT_S": "20",
         "RCNN_ENGINE": "openvino",
+        "RCNN_ENGINE_CACHE": "/var/cache/rcnn",
         "RCNN_LOG_FORMAT": "json",
         "RCNN_LOG_LEVEL": "info",
         "RCNN_MAX_IMAGE_BYTES": "20971520",

@@ -82,6 +82,10 @@ Helm reads every number as a float and would write 20971520 as 2.097152e+07: who
   value: {{ $value | toString | quote }}
 {{- end }}
 {{- end }}
+{{- if not (hasKey .Values.settings "engineCache") }}
+- name: RCNN_ENGINE_CACHE
+  value: /var/cache/rcnn
+{{- end }}
 {{- with .Values.model }}
 {{- if .existingClaim }}
 - name: RCNN_BUNDLES

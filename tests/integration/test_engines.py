@@ -1,0 +1,65 @@
+"""The engines with what they keep on disk: the same answers from the cache, and `auto` chooses once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.bundle import Bundle, read_bundle
+from service.detections import NmsOptions
+from service.detector import Found, Work, detect_batch
+from service.engine.base import Engine, EngineOptions
+from service.engine.cache import EngineCache
+from service.engine.choice import create_engine
+from service.engine.onnx import OnnxEngine
+from service.engine.openvino import OpenVinoEngine
+from service.errors import BundleInvalid
+from service.images import Limits, decode
+from service.preprocess import to_canvas
+from tests.conftest import ZOO
+
+ENGINES: dict[str, Callable[..., Engine]] = {"onnx": OnnxEngine, "openvino": OpenVinoEngine}
+
+
+@pytest.fixture(scope="module")
+def nuclei() -> Bundle:
+    return read_bundle(ZOO / "nuclei")
+
+
+def detections(engine: Engine, bundle: Bundle) -> Found:
+    image = decode(bundle.path(bundle.golden_images()[0]).read_bytes(), Limits(10**7, 10**7))
+    canvas, geometry = to_canvas(image, bundle.manifest.preprocess)
+    nms = NmsOptions(0.05, 0.5, "hard", False, 300, None)
+    return detect_batch(engine, [Work(canvas, geometry.resized_hw, nms, wants_masks=True)])[0]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_answer_from_the_cache_is_the_same(nuclei: Bundle, tmp_path: Path, name: str) -> None:
+    """Compiled afresh, written and read back, and read at a second start."""
+    cached = EngineOptions(cache=EngineCache(tmp_path))
+    afresh = detections(ENGINES[name](nuclei, 2), nuclei)
+    assert len(afresh.picked.scores) > 5 and afresh.probabilities is not None
+    for _ in range(2):
+        again = detections(ENGINES[name](nuclei, 2, cached), nuclei)
+        assert again.probabilities is not None
+        np.testing.assert_allclose(again.picked.boxes_xyxy, afresh.picked.boxes_xyxy, atol=0.01)
+        np.testing.assert_allclose(again.picked.scores, afresh.picked.scores, atol=1e-4)
+        np.testing.assert_allclose(again.probabilities, afresh.probabilities, atol=1e-3)
+    assert len(list(tmp_path.iterdir())) == 2  # detector and mask head
+
+
+def test_auto_measures_once_and_remembers(nuclei: Bundle, tmp_path: Path) -> None:
+    """The log says what was chosen and why; the next start says it was chosen before."""
+    log: list[str] = []
+    options = EngineOptions(cache=EngineCache(tmp_path))
+    chosen = create_engine("auto", nuclei, 2, options, 0.0, log.append)
+    assert "is the fastest here: onnx " in log[-1] and "openvino " in log[-1]
+    again = create_engine("auto", nuclei, 2, options, 0.0, log.append)
+    assert again.name == chosen.name and "was the fastest here at an earlier start" in log[-1]
+
+
+def test_an_engine_that_is_not_installed_is_refused(nuclei: Bundle) -> None:
+    """TensorRT comes with onnxruntime-gpu, which is never installed beside onnxruntime."""
+    with pytest.raises(BundleInvalid, match="engine tensorrt"):
+        create_engine("tensorrt", nuclei, 2, EngineOptions(), 0.0, lambda _: None)
