@@ -7,20 +7,30 @@ from service.errors import Overloaded
 
 
 class Admission:
-    """Counts requests inside; beyond max_in_flight callers are refused immediately."""
+    """Counts requests inside; refuses at once beyond max_in_flight, and high_places more for those of high priority."""
 
-    def __init__(self, max_in_flight: int, changed: Callable[[int], None]) -> None:
-        self._max, self._inside, self._changed = max_in_flight, 0, changed
+    def __init__(self, max_in_flight: int, high_places: int, changed: Callable[[int], None]) -> None:
+        self._most = {False: max_in_flight, True: high_places}
+        self._inside = {False: 0, True: 0}  # by whether they go first
+        self._changed = changed
 
     @contextmanager
-    def slot(self, drain_s: float) -> Iterator[None]:
-        """Hold one place for the length of the block. drain_s: predicted seconds until the work inside is done."""
-        if self._inside >= self._max:
-            raise Overloaded(f"{self._inside} requests are inside, the most allowed.", drain_s, "in_flight")
-        self._inside += 1
-        self._changed(self._inside)
+    def slot(self, drain_s: float, high: bool = False) -> Iterator[bool]:
+        """
+        Hold one place for the length of the block; yields whether its holder goes first.
+
+        drain_s: predicted seconds until the work inside is done. high: of high priority; once the places of those are
+        taken, it is treated like everybody. Raises Overloaded.
+        """
+        goes_first = high and self._inside[True] < self._most[True]
+        if self._inside[goes_first] >= self._most[goes_first]:
+            raise Overloaded(f"{self._inside[False]} requests are inside, the most allowed.", drain_s, "in_flight")
+        self._count(goes_first, 1)
         try:
-            yield
+            yield goes_first
         finally:
-            self._inside -= 1
-            self._changed(self._inside)
+            self._count(goes_first, -1)
+
+    def _count(self, goes_first: bool, change: int) -> None:
+        self._inside[goes_first] += change
+        self._changed(sum(self._inside.values()))

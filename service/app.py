@@ -49,7 +49,7 @@ class Service:
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
         self._engine_threads: list[ThreadPoolExecutor] = []
         self.image_limits = Limits(settings.max_image_bytes, int(settings.max_image_megapixels * 1e6))
-        admission = Admission(settings.max_in_flight, self.metrics.in_flight)
+        admission = Admission(settings.max_in_flight, settings.high_priority_places, self.metrics.in_flight)
         self.predictor = Predictor(
             self.models,
             self.health,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 NmsMethod = Literal["hard", "soft_linear", "soft_gaussian"]
 MaskFormat = Literal["none", "rle", "polygon", "png", "raw"]
+Priority = Literal["normal", "high"]
 SOFT_NMS_SIGMA = 0.5  # Bodla 2017, section 3
 
 

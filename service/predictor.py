@@ -16,6 +16,7 @@ from service.detections import (
     MaskFormat,
     ModelId,
     NmsOptions,
+    Priority,
     Timings,
 )
 from service.detector import Found, Work
@@ -68,6 +69,7 @@ class Predictor:
         model_name: str | None = None,
         version: str | None = None,
         timeout_s: float | None = None,
+        priority: Priority = "normal",
     ) -> Answer:
         """
         Detections in the pixels of the image as a person sees it, best score first.
@@ -81,8 +83,10 @@ class Predictor:
         nms = resolve_options(options, model)
         try:
             async with asyncio.timeout_at(deadline):  # the event loop's clock is time.monotonic()
-                with self._admission.slot(model.batcher.queued_work_s()):
-                    model.batcher.admit(0, deadline)
+                with (
+                    self._admission.slot(model.batcher.queued_work_s(), priority == "high") as goes_first,
+                    model.batcher.admit(deadline, high=goes_first) as ticket,
+                ):
                     image = await self._in_thread(decode, body, self._limits)  # (H, W, 3) uint8 RGB
                     watch.lap("decode")
                     canvas, geometry = await self._in_thread(to_canvas, image, model.bundle.manifest.preprocess)
@@ -90,7 +94,9 @@ class Predictor:
                     wants_masks = options.masks != "none" and model.segments
                     work = Work(canvas, geometry.resized_hw, nms, wants_masks, model.finds_keypoints)
                     pixels = canvas.shape[0] * canvas.shape[1]
-                    found, queue_s, batch_size = await model.batcher.submit(work, geometry.canvas_hw, pixels, deadline)
+                    found, queue_s, batch_size = await model.batcher.submit(
+                        ticket, work, geometry.canvas_hw, pixels, masked=wants_masks
+                    )
                     watch.record(queue=queue_s, **found.stages_s)
                     detections = await self._in_thread(
                         _finish, found, geometry, model, options.masks, self._max_mask_bytes

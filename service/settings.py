@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Metrics and admin. 0: any free port."""
     max_in_flight: int = Field(64, gt=0)
     """Images inside at once, of all requests. Beyond it callers are refused: a short no is kinder than a long wait."""
+    high_priority_places: int = Field(8, ge=0)
+    """Places beside max_in_flight for images of high priority, which go first. 0: everybody is equal."""
     max_batch_size: int = Field(8, gt=0)
     """Images in one batch at most."""
     max_batch_megapixels: float = Field(8.0, gt=0)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from service.detections import Answer, ModelId
-from service.errors import CallerError, CallerLeft, Overloaded, ServiceError
+from service.detections import Answer, ModelId, Priority
+from service.errors import CallerError, CallerLeft, InvalidOption, Overloaded, ServiceError
 from service.metrics import Metrics
 
 _log = structlog.get_logger("request")
@@ -20,6 +20,16 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 def request_id(sent: str | None) -> str:
     """The caller's id if it is short and plain enough to be echoed and logged, else a new one."""
     return sent if sent and _SAFE_ID.fullmatch(sent) else uuid.uuid4().hex
+
+
+def priority(sent: str | None) -> Priority:
+    """What X-Request-Priority asks for. Raises InvalidOption."""
+    match sent:
+        case None | "normal":
+            return "normal"
+        case "high":
+            return "high"
+    raise InvalidOption(f"X-Request-Priority: expected normal or high, got {sent!r}.")
 
 
 @dataclass

@@ -190,6 +190,18 @@ def test_an_impossible_deadline_is_an_error_not_a_wait(
     assert refused.value.code().name in ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
 
 
+def test_both_doors_know_two_priorities(client: httpx.Client, channel: grpc.Channel, picture: Picture) -> None:
+    """high is answered like normal; anything else is explained."""
+    detect = pb_grpc.DetectionServiceStub(channel).Detect
+    request = pb.DetectRequest(image=picture(64, 64))
+    for sent, status in (("high", 200), ("normal", 200), ("urgent", 400)):
+        headers = {"X-Request-Priority": sent}
+        assert client.post("/v1/detect", content=request.image, headers=headers).status_code == status
+    assert len(detect(request, metadata=(("x-request-priority", "high"),)).detections) == 1
+    with pytest.raises(grpc.RpcError, match="expected normal or high, got 'urgent'"):
+        detect(request, metadata=(("x-request-priority", "urgent"),))
+
+
 def test_a_caller_who_hangs_up_is_dropped(fake_served: Served) -> None:
     """Thirty clients send an image and leave: most of their images never reach the engine, and each is counted."""
     before = _counted(fake_served, 'rcnn_cancelled_total{stage="request"}')

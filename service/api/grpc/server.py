@@ -11,7 +11,7 @@ from service.api.grpc.convert import to_options, to_response
 from service.api.grpc.errors import CODE
 from service.api.grpc.proto import detection_pb2 as pb
 from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
-from service.api.requests import accounted, request_id
+from service.api.requests import accounted, priority, request_id
 from service.errors import ServiceError
 from service.health import Health, State
 from service.metrics import Metrics
@@ -31,8 +31,7 @@ class DetectionServicer(pb_grpc.DetectionServiceServicer):
         self._predictor, self._metrics = predictor, metrics
 
     async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:
-        sent = dict(context.invocation_metadata() or ()).get("x-request-id")
-        id = request_id(sent if isinstance(sent, str) else None)
+        id = request_id(_sent(context, "x-request-id"))
         try:
             with accounted(self._metrics, "grpc", id) as outcome:
                 outcome.model = self._predictor.accepting_model(request.model or None, request.version or None)
@@ -42,6 +41,7 @@ class DetectionServicer(pb_grpc.DetectionServiceServicer):
                     model_name=request.model or None,
                     version=request.version or None,
                     timeout_s=context.time_remaining(),
+                    priority=priority(_sent(context, "x-request-priority")),
                 )
                 outcome.answers = [answer]
                 return to_response(answer, id)
@@ -52,6 +52,12 @@ class DetectionServicer(pb_grpc.DetectionServiceServicer):
             await context.abort(
                 grpc.StatusCode.INTERNAL, "internal: something broke on our side", (("x-request-id", id),)
             )
+
+
+def _sent(context: Context, name: str) -> str | None:
+    """One entry of the call's metadata."""
+    value = dict(context.invocation_metadata() or ()).get(name)
+    return value if isinstance(value, str) else None
 
 
 class GrpcDoor:

@@ -10,7 +10,7 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.api.requests import accounted
+from service.api.requests import accounted, priority
 from service.api.rest.bodies import BodyLimits, Images, read_images
 from service.api.rest.schemas import AnswerOut, AnswersOut, ModelOut, ModelsOut, ProblemOut, QueryOptions, render_answer
 from service.detections import Answer, DetectOptions
@@ -81,14 +81,16 @@ class RestDoor:
         """Find objects in one or more images. Boxes are in the pixels of the image as a person sees it."""
         arrived, accept = time.monotonic(), _accepted(request)
         with accounted(self._metrics, "rest", request.state.request_id) as outcome:
-            timeout_s = _timeout_s(request)
+            timeout_s, goes = _timeout_s(request), priority(request.headers.get("x-request-priority"))
             outcome.model = self._predictor.accepting_model(name, options.version)
             images = await read_images(request, self._body_limits)
             chosen = _chosen(images, options, accept)
             if timeout_s is not None:  # the deadline counts from the request's arrival, its body's included
                 timeout_s = max(0.0, timeout_s - (time.monotonic() - arrived))
             calls = [
-                self._predictor.predict(body, chosen, model_name=name, version=options.version, timeout_s=timeout_s)
+                self._predictor.predict(
+                    body, chosen, model_name=name, version=options.version, timeout_s=timeout_s, priority=goes
+                )
                 for body in images.bodies
             ]
             outcome.answers = await _unless_caller_leaves(request, _all(calls))

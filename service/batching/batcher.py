@@ -1,0 +1,187 @@
+"""
+The loop: callers wait on the event loop, one thread runs batches.
+
+The thread itself asks the schedule for its next batch the moment the last one ends, so the engine never waits for
+a busy event loop, and a batch is chosen as late as can be: until then it grows, and who left or is late falls out.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar
+
+from service.batching.policy import Budget
+from service.batching.queue import Waiting
+from service.batching.schedule import Schedule, Ticket
+from service.errors import DeadlineExceeded, EngineFailed, NotReady, ServiceError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class BatchObserver(Protocol):
+    """Told what happens inside, as plain numbers, from any thread."""
+
+    def cancelled(self, stage: str) -> None: ...
+    def queue_changed(self, depth: int, work_s: float) -> None: ...
+
+
+class Batcher(Generic[Item, Result]):
+    """Runs items in batches of equal canvas, one at a time; each caller is answered once, with its own result."""
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Sequence[Result]],
+        executor: Executor,
+        budget: Budget,
+        observer: BatchObserver,
+    ) -> None:
+        self._run, self._executor, self._observer = run, executor, observer
+        self._schedule = Schedule[Item](budget)  # guarded by _changed; held for microseconds
+        self._changed = threading.Condition()
+        self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._working: Future[None] | None = None
+
+    def start(self) -> None:
+        """Begin to run batches; takes a thread of the executor until close. Needs a running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._working = self._executor.submit(self._work)
+
+    async def close(self) -> None:
+        """Finish what was accepted, then stop."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._working is not None:
+            await asyncio.wrap_future(self._working)
+
+    @property
+    def depth(self) -> int:
+        """Items waiting."""
+        return self._schedule.depth
+
+    def queued_work_s(self) -> float:
+        """Predicted seconds until everything now inside has run."""
+        with self._changed:
+            return self._schedule.work_ahead_s(time.monotonic())
+
+    @contextmanager
+    def admit(self, deadline: float, *, high: bool = False) -> Iterator[Ticket]:
+        """
+        A place for one item, for the length of the block; from now on it counts as work to come.
+
+        deadline: time.monotonic() seconds. Raises Overloaded at once if it cannot be kept; NotReady when closing.
+        """
+        if self._closing:
+            raise NotReady("The model is being unloaded.")
+        with self._changed:
+            ticket = self._schedule.admit(time.monotonic(), deadline, high=high)
+        try:
+            yield ticket
+        finally:
+            with self._changed:
+                self._schedule.settle(ticket, time.monotonic())
+
+    async def submit(
+        self, ticket: Ticket, item: Item, canvas: Hashable, pixels: int, *, masked: bool = False
+    ) -> tuple[Result, float, int]:
+        """
+        Wait for item's result: (result, seconds waited in the queue, items in its batch).
+
+        pixels: padded. masked: it will want masks, which cost extra. Raises DeadlineExceeded, NotReady or EngineFailed.
+        A cancelled caller leaves its batch-mates alone.
+        """
+        future = asyncio.get_running_loop().create_future()
+        arrived = time.monotonic()
+        waiting = Waiting(item, canvas, pixels, ticket.deadline, arrived, ticket.high, masked, future=future)
+        with self._changed:
+            if self._closing:
+                raise NotReady("The model is being unloaded.")
+            self._schedule.add(ticket, waiting)
+            self._changed.notify()
+        self._tell()
+        try:
+            async with asyncio.timeout_at(ticket.deadline):  # the event loop's clock is time.monotonic()
+                result: tuple[Result, float, int] = await future
+        except (TimeoutError, asyncio.CancelledError) as gone:
+            self._leave(waiting)
+            if isinstance(gone, TimeoutError):
+                raise DeadlineExceeded("The deadline passed before the answer was ready.") from None
+            raise
+        ticket.queued_s = time.monotonic() - arrived
+        return result
+
+    def _leave(self, waiting: Waiting[Item]) -> None:
+        with self._changed:
+            in_time = self._schedule.leave(waiting)
+        self._observer.cancelled("queue" if in_time else "engine")
+        self._tell()
+
+    def _work(self) -> None:
+        """The engine's thread, from start to close."""
+        while True:
+            with self._changed:
+                batch, late = self._schedule.take(time.monotonic())
+                if not batch and not late:
+                    if self._closing:
+                        return
+                    self._changed.wait()
+            self._answer(self._refuse, late)
+            if batch:
+                self._tell()
+                self._run_batch(batch)
+
+    def _run_batch(self, batch: list[Waiting[Item]]) -> None:
+        """Run batch and answer each caller; if it fails, its halves are next, so that one bad item fails alone."""
+        started = time.monotonic()
+        try:
+            results = self._run([waiting.item for waiting in batch])
+            if len(results) != len(batch):
+                raise EngineFailed(f"{len(batch)} items went in, {len(results)} results came out. This is a bug.")
+        except Exception as error:
+            with self._changed:
+                alone = self._schedule.failed()
+            if alone is not None:
+                self._answer(self._fail, [alone], error)
+            return
+        with self._changed:
+            self._schedule.succeeded(time.monotonic())
+        self._answer(self._scatter, batch, results, started)
+
+    def _answer(self, callback: Callable[..., None], *args: object) -> None:
+        """Have callback answer on the event loop, where futures live."""
+        if args[0]:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    def _scatter(self, batch: list[Waiting[Item]], results: Sequence[Result], started: float) -> None:
+        for waiting, result in zip(batch, results, strict=True):
+            if not waiting.future.done():
+                waiting.future.set_result((result, started - waiting.arrived, len(batch)))
+        self._tell()
+
+    def _refuse(self, late: list[Waiting[Item]]) -> None:
+        error = DeadlineExceeded("The deadline could not be met any more; nothing was run.")
+        for waiting in late:
+            if self._set_error(waiting, error):
+                self._observer.cancelled("queue")
+        self._tell()
+
+    def _fail(self, alone: list[Waiting[Item]], error: Exception) -> None:
+        fault = error if isinstance(error, ServiceError) else EngineFailed(f"The engine failed on this image: {error}")
+        self._set_error(alone[0], fault)
+
+    def _set_error(self, waiting: Waiting[Item], error: Exception) -> bool:
+        if waiting.future.done():
+            return False
+        waiting.future.set_exception(error)
+        return True
+
+    def _tell(self) -> None:
+        with self._changed:
+            depth, work_s = self._schedule.depth, self._schedule.work_ahead_s(time.monotonic())
+        self._observer.queue_changed(depth, work_s)

@@ -1,0 +1,113 @@
+"""
+What a batch will cost: seconds = fixed + per_image x images + per_mask x images wanting masks, for each canvas.
+
+Learned online from the batches that ran, by recursive least squares with forgetting (Haykin, Adaptive Filter Theory,
+chapter "The RLS algorithm"), with two guards: a batch far from its prediction is believed only in part (Huber's rule),
+and what has not been seen for long is kept rather than forgotten (the covariance is capped). A canvas never seen
+borrows from the one nearest in pixels, its cost per image scaled by their ratio: seconds per padded megapixel.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+_FORGETTING = 0.98  # weight of each batch against the next: about the last 50 count
+_FIRST_UNCERTAINTY = 10.0
+_MOST_UNCERTAINTY = 30.0  # trace of the covariance beyond which nothing is forgotten
+_OUTLIER = 4.0  # typical errors beyond which a batch is an outlier
+_OUTLIER_SHARE = 0.25  # and at least this share of its prediction: clocks are not exact
+_TRUSTED_AFTER = 6  # batches before anything can be an outlier
+_LEAST_S = 1e-6
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the cost of a batch depends on. pixels: padded, of one image."""
+
+    canvas: Hashable
+    pixels: int
+    images: int
+    masked: int = 0
+
+
+@dataclass
+class _Fit:
+    """One canvas. weights_s: seconds per batch, image and masked image."""
+
+    pixels: int
+    weights_s: list[float]
+    covariance: list[list[float]] = field(default_factory=lambda: _diagonal(_FIRST_UNCERTAINTY))
+    typical_error_s: float = 0.0
+    seen: int = 0
+
+    def predict_s(self, images: int, masked: int) -> float:
+        fixed, per_image, per_mask = self.weights_s
+        return max(fixed + max(per_image, 0.0) * images + max(per_mask, 0.0) * masked, _LEAST_S)
+
+    def learn(self, images: int, masked: int, seconds: float) -> None:
+        features = (1.0, float(images), float(masked))
+        error_s = seconds - sum(w * x for w, x in zip(self.weights_s, features, strict=True))
+        spread = [sum(p * x for p, x in zip(row, features, strict=True)) for row in self.covariance]
+        scale = _FORGETTING + sum(s * x for s, x in zip(spread, features, strict=True))
+        believed_s = self._believe(error_s, seconds)
+        self.weights_s = [w + s / scale * believed_s for w, s in zip(self.weights_s, spread, strict=True)]
+        shrunk = [[self.covariance[i][j] - spread[i] * spread[j] / scale for j in range(3)] for i in range(3)]
+        kept = _FORGETTING if sum(shrunk[i][i] for i in range(3)) < _MOST_UNCERTAINTY else 1.0
+        self.covariance = [[value / kept for value in row] for row in shrunk]
+        self.seen += 1
+
+    def _believe(self, error_s: float, seconds: float) -> float:
+        """The part of error_s to learn from. A lasting change widens what is typical, and is believed soon after."""
+        limit_s = max(_OUTLIER * self.typical_error_s, _OUTLIER_SHARE * abs(seconds - error_s))
+        trusted = self.seen >= _TRUSTED_AFTER
+        bounded_s = min(abs(error_s), 4 * limit_s) if trusted else abs(error_s)
+        self.typical_error_s += 0.1 * (bounded_s - self.typical_error_s)
+        return max(-limit_s, min(limit_s, error_s)) if trusted else error_s
+
+
+class CostModel:
+    """Seconds of engine work by batch, for each canvas. Predicts 0 until the first batch has run."""
+
+    def __init__(self) -> None:
+        self._fits: dict[Hashable, _Fit] = {}
+        self.batch_s = 0.0  # a running mean, whatever the canvas
+        self.image_s = 0.0  # the same, an image's share of its batch
+
+    @property
+    def known(self) -> bool:
+        return bool(self._fits)
+
+    def learn(self, size: Size, seconds: float) -> None:
+        """Take in that a batch of size took seconds."""
+        weight = 0.1 if self.known else 1.0
+        self.batch_s += weight * (seconds - self.batch_s)
+        self.image_s += weight * (seconds / size.images - self.image_s)
+        if size.canvas not in self._fits:
+            self._fits[size.canvas] = self._first_fit(size, seconds)
+        self._fits[size.canvas].learn(size.images, size.masked, seconds)
+
+    def predict_s(self, size: Size) -> float:
+        """Seconds a batch of size will take."""
+        fit = self._fits.get(size.canvas)
+        if fit is not None:
+            return fit.predict_s(size.images, size.masked)
+        if not self._fits:
+            return 0.0
+        return _borrowed(self._nearest(size.pixels), size.pixels).predict_s(size.images, size.masked)
+
+    def _first_fit(self, size: Size, seconds: float) -> _Fit:
+        if self._fits:
+            return _borrowed(self._nearest(size.pixels), size.pixels)
+        # The very first batch is put down to being a batch, and little to its images: batching is worth a try.
+        return _Fit(size.pixels, [0.9 * seconds, 0.1 * seconds / size.images, 0.0])
+
+    def _nearest(self, pixels: int) -> _Fit:
+        return min(self._fits.values(), key=lambda fit: max(fit.pixels, pixels) / max(min(fit.pixels, pixels), 1))
+
+
+def _borrowed(fit: _Fit, pixels: int) -> _Fit:
+    fixed, per_image, per_mask = fit.weights_s
+    return _Fit(pixels, [fixed, per_image * pixels / max(fit.pixels, 1), per_mask])
+
+
+def _diagonal(value: float) -> list[list[float]]:
+    return [[value if i == j else 0.0 for j in range(3)] for i in range(3)]

@@ -1,0 +1,145 @@
+"""
+Which batch goes next. Read `Policy.next_batch` from the top: it is the whole rule.
+
+Nothing here knows a clock, a thread or an image; the simulator and the live batcher call the same lines.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic
+
+from service.batching.cost import CostModel, Size
+from service.batching.queue import Item, Line, Queue, Waiting, size_of
+
+PATIENCE_BATCHES = 16
+"""How often a line may be passed over before it goes next, however little it holds."""
+HIGH_IN_A_ROW = 24
+"""Batches led by high priority while others wait, before one of those others leads."""
+_NEARLY_BEST = 0.97  # of the best rate is good enough for a smaller batch: it answers sooner
+_HIGH_SLOWED = 1.25  # how much longer a high-priority batch may take for the company it is filled up with
+_EXPLORE_EVERY = 64  # batches: one of another size, so that the cost model keeps knowing both
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one batch may hold. A single image over the pixel budget still runs, alone."""
+
+    max_items: int
+    max_pixels: int
+
+    def images(self, pixels: int) -> int:
+        """How many images of so many padded pixels fit."""
+        return max(1, min(self.max_items, self.max_pixels // max(pixels, 1)))
+
+
+@dataclass(frozen=True)
+class _Plan(Generic[Item]):
+    """What would run if a line went next."""
+
+    line: Line[Item]
+    images: int
+    fullness: float  # images per second, as a share of what this canvas can reach at best
+    start_by: float  # later than this, somebody's deadline is missed
+
+
+class Policy:
+    """The rule, with the little it has to remember."""
+
+    def __init__(self, cost: CostModel, budget: Budget) -> None:
+        self._cost, self._budget = cost, budget
+        self._highs_in_a_row = 0
+        self._choices = 0
+        self._best: dict[tuple[Hashable, int], int] = {}
+
+    def next_batch(self, queue: Queue[Item], now: float) -> list[Waiting[Item]]:
+        """Take the next batch out of queue; empty only if queue is."""
+        lines = self._lines_in_turn(queue)
+        if not lines:
+            return []
+        plan = min((self._plan(line, now) for line in lines), key=lambda plan: self._order(plan, now))
+        served = [plan.line]
+        batch = queue.take(plan.line, plan.images)
+        company = queue.line(plan.line.canvas, high=False) if plan.line.high else None
+        if company is not None and (more := self._room_beside(batch, company)):
+            batch += queue.take(company, more)
+            served.append(company)
+        for line in queue.lines():
+            line.passed_over += line not in served
+        return batch
+
+    def learned(self) -> None:
+        """The cost model has changed."""
+        self._best.clear()
+
+    def best_images(self, canvas: Hashable, pixels: int) -> int:
+        """The batch size that gives this canvas its best rate, if any number waited. 1: batching does not pay."""
+        key = (canvas, pixels)
+        if key not in self._best:
+            sizes = [Size(canvas, pixels, images) for images in range(1, self._budget.images(pixels) + 1)]
+            self._best[key] = self._smallest_good(sizes)
+        return self._best[key]
+
+    def _lines_in_turn(self, queue: Queue[Item]) -> list[Line[Item]]:
+        """High priority goes first, but every so often those who wait behind it get their turn."""
+        highs, normals = queue.lines(high=True), queue.lines(high=False)
+        if highs and (not normals or self._highs_in_a_row < HIGH_IN_A_ROW):
+            self._highs_in_a_row += bool(normals)
+            return highs
+        self._highs_in_a_row = 0
+        return normals
+
+    def _plan(self, line: Line[Item], now: float) -> _Plan[Item]:
+        most = self._most(line.waiting)
+        images = self._images(line, most)
+        earliest = min(waiting.deadline for waiting in line.waiting[:most])
+        while images > 1 and now + self._cost.predict_s(line.size_of(images)) > earliest:
+            images -= 1
+        return _Plan(line, images, self._fullness(line, images), earliest - self._cost.predict_s(line.size_of(images)))
+
+    def _order(self, plan: _Plan[Item], now: float) -> tuple[int, float, float]:
+        """Smallest first: who is out of patience, then whose deadline presses, then the fullest, then the oldest."""
+        if plan.line.passed_over >= PATIENCE_BATCHES:
+            return 0, -plan.line.passed_over, 0.0
+        if plan.start_by < now + self._cost.batch_s:
+            return 1, plan.start_by, 0.0
+        return 2, -round(plan.fullness, 1), plan.line.waiting[0].arrived
+
+    def _images(self, line: Line[Item], most: int) -> int:
+        """How many of the first `most` of line give the best rate; now and then another number, to see."""
+        if most == 1 or not self._cost.known:
+            return most
+        best = self._smallest_good([line.size_of(images) for images in range(1, most + 1)])
+        self._choices += 1
+        if self._choices % _EXPLORE_EVERY:
+            return best
+        return most if best < most else most // 2
+
+    def _smallest_good(self, sizes: list[Size]) -> int:
+        """The fewest images that come near the best rate among sizes of 1, 2, 3 ... images."""
+        rates = [size.images / max(self._cost.predict_s(size), 1e-9) for size in sizes]
+        good = _NEARLY_BEST * max(rates)
+        return next(size.images for size, rate in zip(sizes, rates, strict=True) if rate >= good)
+
+    def _fullness(self, line: Line[Item], images: int) -> float:
+        canvas, pixels = line.canvas, line.waiting[0].pixels
+        best = self.best_images(canvas, pixels)
+        share_s = self._cost.predict_s(Size(canvas, pixels, images)) / images
+        return min(1.0, self._cost.predict_s(Size(canvas, pixels, best)) / best / share_s) if share_s else 1.0
+
+    def _room_beside(self, batch: list[Waiting[Item]], company: Line[Item]) -> int:
+        """How many of company may ride along with a high-priority batch without slowing it much."""
+        limit_s = _HIGH_SLOWED * self._cost.predict_s(size_of(batch))
+        more = self._most(batch + company.waiting) - len(batch)
+        while more > 0 and self._cost.predict_s(size_of(batch + company.waiting[:more])) > limit_s:
+            more -= 1
+        return max(more, 0)
+
+    def _most(self, waiting: list[Waiting[Item]]) -> int:
+        """How many of the first in waiting the budget holds."""
+        images, pixels = 0, 0
+        for one in waiting[: self._budget.max_items]:
+            pixels += one.pixels
+            if images and pixels > self._budget.max_pixels:
+                break
+            images += 1
+        return images

@@ -1,0 +1,85 @@
+"""What is waiting: one line for each canvas and priority, first come first served within a line."""
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from service.batching.cost import Size
+
+Item = TypeVar("Item")
+
+
+@dataclass(eq=False)
+class Waiting(Generic[Item]):
+    """One image in the queue. Times are seconds of one monotonic clock."""
+
+    item: Item
+    canvas: Hashable
+    pixels: int  # padded
+    deadline: float
+    arrived: float
+    high: bool = False
+    masked: bool = False  # masks are wanted of it, which cost extra
+    left: bool = False  # its caller is gone; nobody reads the answer
+    future: Any = None  # where the live batcher answers; the rules never look at it
+
+
+@dataclass(eq=False)
+class Line(Generic[Item]):
+    """Those of one canvas and priority, oldest first."""
+
+    canvas: Hashable
+    high: bool
+    waiting: list[Waiting[Item]] = field(default_factory=list)
+    passed_over: int = 0  # batches taken from elsewhere since this line was last served
+
+    def size_of(self, images: int) -> Size:
+        """The first so many of this line, as one batch."""
+        return size_of(self.waiting[:images])
+
+
+class Queue(Generic[Item]):
+    """Every line that holds anybody."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[Hashable, bool], Line[Item]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(line.waiting) for line in self._lines.values())
+
+    def __iter__(self) -> Iterator[Waiting[Item]]:
+        return (waiting for line in self._lines.values() for waiting in line.waiting)
+
+    def lines(self, *, high: bool | None = None) -> list[Line[Item]]:
+        """The lines of one priority, or all."""
+        return [line for line in self._lines.values() if high in (None, line.high)]
+
+    def line(self, canvas: Hashable, *, high: bool) -> Line[Item] | None:
+        return self._lines.get((canvas, high))
+
+    def add(self, waiting: Waiting[Item]) -> None:
+        key = (waiting.canvas, waiting.high)
+        self._lines.setdefault(key, Line(waiting.canvas, waiting.high)).waiting.append(waiting)
+
+    def remove(self, waiting: Waiting[Item]) -> bool:
+        """Take one out, wherever it stands; False if it is not here."""
+        line = self._lines.get((waiting.canvas, waiting.high))
+        if line is None or waiting not in line.waiting:
+            return False
+        line.waiting.remove(waiting)
+        if not line.waiting:
+            del self._lines[waiting.canvas, waiting.high]
+        return True
+
+    def take(self, line: Line[Item], images: int) -> list[Waiting[Item]]:
+        """Take the first so many out of line, and put it last in patience; every line left behind grows more urgent."""
+        taken, line.waiting = line.waiting[:images], line.waiting[images:]
+        line.passed_over = 0
+        if not line.waiting:
+            del self._lines[line.canvas, line.high]
+        return taken
+
+
+def size_of(batch: list[Waiting[Item]]) -> Size:
+    """What the cost of batch depends on. batch holds images of one canvas, and at least one."""
+    return Size(batch[0].canvas, batch[0].pixels, len(batch), sum(waiting.masked for waiting in batch))

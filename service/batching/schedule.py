@@ -1,0 +1,139 @@
+"""
+Everything inside, and what runs next: the whole batcher without its thread and its clock.
+
+The live batcher and the simulator drive the same object: admit, add, take, then succeeded or failed, and settle.
+"""
+
+from dataclasses import dataclass
+from typing import Generic
+
+from service.batching.cost import CostModel
+from service.batching.forecast import Forecast
+from service.batching.policy import Budget, Policy
+from service.batching.queue import Item, Queue, Waiting, size_of
+from service.errors import Overloaded
+
+_HOPELESS = 0.8  # share of its predicted cost which an image must still have time for
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A caller let in, from before its image is decoded until its answer is rendered. Times are seconds."""
+
+    admitted: float
+    deadline: float
+    high: bool
+    ahead_s: float = 0.0
+    own_s: float = 0.0
+    coming: bool = True  # not yet in the queue
+    queued_s: float | None = None  # from entering the queue to the result; None until there is one
+
+
+class Schedule(Generic[Item]):
+    """Pure: now is always an argument. Not thread-safe."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.cost, self.forecast = CostModel(), Forecast()
+        self._budget, self._policy = budget, Policy(self.cost, budget)
+        self._queue = Queue[Item]()
+        self._retries: list[list[Waiting[Item]]] = []  # halves of failed batches: next, before anything else
+        self._running: list[Waiting[Item]] = []
+        self._running_since = 0.0
+        self._coming = {False: 0, True: 0}  # admitted and not yet queued, by whether they are high
+
+    @property
+    def depth(self) -> int:
+        """Images waiting."""
+        return len(self._queue) + sum(map(len, self._retries))
+
+    def admit(self, now: float, deadline: float, *, high: bool = False) -> Ticket:
+        """
+        Let a caller in, or raise Overloaded at once if it would not be answered by its deadline.
+
+        An idle service always tries: only what runs can correct a prediction that was too dark.
+        """
+        ahead_s, own_s = self.work_ahead_s(now, high=high), self.cost.batch_s
+        idle = not (self._running or self.depth or sum(self._coming.values()))
+        late_s = now + self.forecast.stay_s(ahead_s, own_s) - deadline
+        if late_s > 0 and not idle:
+            raise Overloaded(
+                f"{ahead_s:.2f} s of work is waiting, too much to answer before the deadline.", late_s, "deadline"
+            )
+        self._coming[high] += 1
+        return Ticket(now, deadline, high, ahead_s, own_s)
+
+    def add(self, ticket: Ticket, waiting: Waiting[Item]) -> None:
+        """The image of an admitted caller is ready for the engine."""
+        self._arrive(ticket)
+        self._queue.add(waiting)
+
+    def settle(self, ticket: Ticket, now: float) -> None:
+        """The caller is done with, answered or not."""
+        self._arrive(ticket)
+        if ticket.queued_s is not None:
+            outside_s = max(now - ticket.admitted - ticket.queued_s, 0.0)
+            self.forecast.learn(ticket.ahead_s, ticket.own_s, ticket.queued_s, outside_s)
+
+    def leave(self, waiting: Waiting[Item]) -> bool:
+        """A caller is gone. True if its image had not run yet, and now never will."""
+        waiting.left = True
+        return self._queue.remove(waiting) or any(waiting in half for half in self._retries)
+
+    def take(self, now: float) -> tuple[list[Waiting[Item]], list[Waiting[Item]]]:
+        """What runs now, and who has been dropped because their deadline cannot be met any more."""
+        late = self._drop_late(now)
+        self._running, self._running_since = self._next_retry() or self._policy.next_batch(self._queue, now), now
+        return self._running, late
+
+    def succeeded(self, now: float) -> None:
+        """What take() returned has run."""
+        self.cost.learn(size_of(self._running), now - self._running_since)
+        self._policy.learned()
+        self._running = []
+
+    def failed(self) -> Waiting[Item] | None:
+        """What take() returned has failed: its halves run next. A batch of one is returned: it fails alone."""
+        batch, self._running = self._running, []
+        if len(batch) == 1:
+            return batch[0]
+        middle = len(batch) // 2
+        self._retries += [batch[middle:], batch[:middle]]  # a stack: the first half goes first
+        return None
+
+    def work_ahead_s(self, now: float, *, high: bool = False) -> float:
+        """Seconds of engine work before a newcomer of this priority has its turn."""
+        running_s = 0.0
+        if self._running:
+            # A batch that is overdue is expected to be late by as much again.
+            running_s = abs(self.cost.predict_s(size_of(self._running)) - (now - self._running_since))
+        retries_s = sum(self.cost.predict_s(size_of(half)) for half in self._retries if half)
+        coming = self._coming[True] + (0 if high else self._coming[False])
+        return running_s + retries_s + self._queued_s(high) + coming * self.cost.image_s
+
+    def _queued_s(self, high: bool) -> float:
+        total_s = 0.0
+        for line in self._queue.lines(high=True if high else None):
+            best = min(self._policy.best_images(line.canvas, line.waiting[0].pixels), len(line.waiting))
+            whole, rest = divmod(len(line.waiting), best)
+            total_s += whole * self.cost.predict_s(line.size_of(best))
+            total_s += self.cost.predict_s(line.size_of(rest)) if rest else 0.0
+        return total_s
+
+    def _arrive(self, ticket: Ticket) -> None:
+        self._coming[ticket.high] -= ticket.coming
+        ticket.coming = False
+
+    def _next_retry(self) -> list[Waiting[Item]]:
+        while self._retries:
+            if staying := [waiting for waiting in self._retries.pop() if not waiting.left]:
+                return staying
+        return []
+
+    def _drop_late(self, now: float) -> list[Waiting[Item]]:
+        """Those out of time, and those who cannot be in time any more, unless there is nobody else to run."""
+        hopeless = [one for one in self._queue if now + _HOPELESS * self.cost.predict_s(size_of([one])) > one.deadline]
+        if len(hopeless) == len(self._queue):
+            hopeless = [one for one in hopeless if now >= one.deadline]
+        for one in hopeless:
+            self._queue.remove(one)
+        return hopeless
