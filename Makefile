@@ -8,7 +8,7 @@ RUN := $(UV) run --no-sync
 DATA ?=
 SCENARIO ?= steady
 
-.PHONY: help serve test test-slow lint types chart image dashboards proto loadtest zoo tools
+.PHONY: help serve test test-slow lint types chart image dashboards proto bench loadtest zoo tools
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -41,6 +41,9 @@ dashboards: install ## render the Grafana dashboards into the chart
 
 proto: install ## regenerate the gRPC code
 	$(RUN) python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. service/api/grpc/proto/detection.proto
+
+bench: install ## benchmarks on services of their own, as ratios with their targets: make bench ARGS="-p overload"
+	$(RUN) python -m loadtests.bench $(ARGS)
 
 loadtest: install ## load on a running service: make loadtest SCENARIO=overload ARGS="--images folder"
 	$(RUN) python -m loadtests $(SCENARIO) $(ARGS)

@@ -28,7 +28,7 @@ def tables(summary: Summary, findings: Mapping[str, float | None]) -> list[Table
 def to_terminal(summary: Summary, findings: Mapping[str, float | None]) -> RenderableType:
     """The tables but that of the slowest, and sentences on what to distrust."""
     return Group(
-        *(_rich(table) for table in tables(summary, findings)[:-1]), *(f"note: {note}" for note in notes(summary))
+        *(to_rich(table) for table in tables(summary, findings)[:-1]), *(f"note: {note}" for note in notes(summary))
     )
 
 
@@ -103,7 +103,8 @@ def spread(of: Percentiles | None, unit: str) -> str:
     return "-" if of is None else f"{of.p50:.1f} / {of.p95:.1f} / {of.p99:.1f} {unit}"
 
 
-def _rich(table: Table) -> RichTable:
+def to_rich(table: Table) -> RichTable:
+    """For the terminal."""
     shown = RichTable(title=table.title, show_header=any(table.headings))
     for column, heading in enumerate(table.headings):
         shown.add_column(heading, justify="left" if column == 0 or not any(table.headings) else "right")
