@@ -17,7 +17,7 @@ from model.checkpoint import Checkpoint
 from model.datasets import CocoSplit
 from model.export import OPSET, export_graphs
 from model.recipes import RECIPES
-from service.api.rest.schemas import render_answer
+from service.api.rest.answers import render_answer
 from service.app import Service
 from service.bundle import Bundle, write_bundle
 from service.detections import DetectOptions

@@ -176,7 +176,7 @@ class Service:
         body = BodyLimits(settings.max_image_bytes, settings.max_images_per_request, settings.body_timeout_ms / 1e3)
         door = RestDoor(self.predictor, self.models, self.health, self.metrics, body, self.image_limits)
         status = StatusDoor(self.models, self.health, self.metrics)
-        app = create_rest_app(door, status, self.metrics, version("rcnn"))
+        app = create_rest_app(door, status, version("rcnn"))
         return _HttpServer(app, settings.host, settings.http_port, settings.drain_timeout_s)
 
     def _admin_server(self) -> "_HttpServer":

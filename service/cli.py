@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsError
 
-from service.api.rest.schemas import QueryOptions
+from service.api.options import VersionedOptions
 from service.errors import ServiceError
 from service.settings import Settings, read_settings
 
@@ -98,7 +98,7 @@ def _with_detect_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give command one option for each option of a request, explained by its own words."""
     own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
     taken, options = {p.name for p in own}, []
-    for name, field in QueryOptions.model_fields.items():
+    for name, field in VersionedOptions.model_fields.items():
         if name in taken:  # such as format: the command has its own
             continue
         kind = bool if field.annotation is bool else str
@@ -167,7 +167,7 @@ def detect(
 
 def _split(name: str, value: Any) -> Any:
     """Lists are written with commas on a command line."""
-    is_list = get_origin(QueryOptions.model_fields[name].annotation) is list
+    is_list = get_origin(VersionedOptions.model_fields[name].annotation) is list
     return [part.strip() for part in value.split(",") if part.strip()] if is_list else value
 
 

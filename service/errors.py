@@ -22,7 +22,9 @@ class ServiceError(Exception):
 
 
 class CallerError(ServiceError):
-    """The request cannot succeed as it stands."""
+    """The request cannot succeed as it stands. violations: (option or member, what is wrong with it), where known."""
+
+    violations: tuple[tuple[str, str], ...] = ()
 
 
 class InvalidOption(CallerError):

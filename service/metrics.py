@@ -16,6 +16,8 @@ _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _RATIOS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
 _COUNTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)
 
+UNKNOWN_MODEL = "(unknown)"  # one label for whatever names callers make up; no model can be called so
+
 
 class Metrics:
     """The process's metrics, in a registry of its own."""
@@ -94,8 +96,8 @@ class Metrics:
             self._score.labels(model).observe(float(score))
 
     def request_done(self, model: ModelId | None, protocol: str, outcome: str, seconds: float) -> None:
-        """outcome is ok or the error's stable code. model is None where the request never reached one."""
-        name, version = (model.name, model.version) if model else ("", "")
+        """outcome is ok or the error's stable code. Where the request named no model served here, model is None."""
+        name, version = (model.name, model.version) if model else (UNKNOWN_MODEL, "")
         self._requests.labels(name, version, protocol, outcome).inc()
         if model is not None:
             self.recent.add(name, version, seconds if outcome == "ok" else None)

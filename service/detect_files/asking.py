@@ -11,8 +11,9 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 
+from service.api.options import VersionedOptions
 from service.api.requests import request_id
-from service.api.rest.schemas import QueryOptions, render_answer
+from service.api.rest.answers import render_answer
 from service.app import Service
 from service.detections import DetectOptions
 from service.errors import Overloaded
@@ -117,7 +118,7 @@ def _retry_after_s(response: httpx.Response) -> float | None:
 class Local:
     """Bundles in this process, through the same path that serves them."""
 
-    def __init__(self, service: Service, model: str | None, options: QueryOptions, timeout_s: float) -> None:
+    def __init__(self, service: Service, model: str | None, options: VersionedOptions, timeout_s: float) -> None:
         self._service, self._model, self._version = service, model, options.version
         self._options, self._timeout_s = options.to_values(), timeout_s
 
@@ -142,14 +143,18 @@ class Local:
 
 
 @asynccontextmanager
-async def remote(url: httpx.URL, model: str | None, options: QueryOptions, timeout_s: float) -> AsyncIterator[Remote]:
+async def remote(
+    url: httpx.URL, model: str | None, options: VersionedOptions, timeout_s: float
+) -> AsyncIterator[Remote]:
     """A detector on the service at url."""
     async with httpx.AsyncClient(base_url=url, timeout=timeout_s) as client:
-        yield Remote(client, model, options.model_dump(exclude_unset=True))
+        yield Remote(client, model, options.to_query())
 
 
 @asynccontextmanager
-async def local(settings: Settings, model: str | None, options: QueryOptions, timeout_s: float) -> AsyncIterator[Local]:
+async def local(
+    settings: Settings, model: str | None, options: VersionedOptions, timeout_s: float
+) -> AsyncIterator[Local]:
     """A detector on the bundles of settings, loaded for the block. Raises BundleInvalid or ModelNotFound."""
     service = Service(settings)
     await service.load()

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from pydantic import ValidationError
 
-from service.api.rest.bodies import option_error
-from service.api.rest.schemas import QueryOptions
+from service.api.options import VersionedOptions
 from service.detect_files.asking import Detector, local, remote
 from service.detect_files.run import run
 from service.detect_files.sources import NothingToDo, Source, find_images
 from service.detect_files.writing import CannotWrite, CocoIds, CocoResults, Format, JsonLines, Lines, Pictures, Writer
+from service.errors import InvalidOption
 from service.settings import Settings
 
 
@@ -55,12 +54,12 @@ def detect(wish: Wish) -> int:
         return asyncio.run(carry_out())
 
 
-def _options(wish: Wish) -> QueryOptions:
+def _options(wish: Wish) -> VersionedOptions:
     masks = {"masks": "rle"} if wish.format == "coco" else {}
     try:
-        options = QueryOptions.model_validate(masks | dict(wish.options))
-    except ValidationError as error:
-        raise UsageError(str(option_error(error.errors()))) from error
+        options = VersionedOptions.parse(masks | dict(wish.options))
+    except InvalidOption as error:
+        raise UsageError(str(error)) from error
     if wish.format == "coco" and options.masks not in ("rle", "none"):
         raise UsageError(f"--masks {options.masks}: COCO results hold masks as rle (or none)")
     return options
@@ -74,7 +73,7 @@ def _usage() -> Iterator[None]:
         raise UsageError(str(error)) from error
 
 
-def _detecting(wish: Wish, options: QueryOptions) -> AbstractAsyncContextManager[Detector]:
+def _detecting(wish: Wish, options: VersionedOptions) -> AbstractAsyncContextManager[Detector]:
     if isinstance(wish.where, Settings):
         return local(wish.where, wish.model, options, wish.timeout_s)
     try:

@@ -1,63 +1,41 @@
 """Messages <-> values."""
 
 from service.api.grpc.proto import detection_pb2 as pb
+from service.api.options import Options
 from service.detections import (
     Answer,
     Detections,
     DetectOptions,
     Mask,
-    MaskFormat,
-    NmsMethod,
     PolygonMask,
     RawMask,
     RleMask,
 )
-from service.errors import InvalidOption
 
-_NMS: dict[int, NmsMethod] = {
-    pb.NMS_HARD: "hard",
-    pb.NMS_SOFT_LINEAR: "soft_linear",
-    pb.NMS_SOFT_GAUSSIAN: "soft_gaussian",
-}
-_MASKS: dict[int, MaskFormat] = {
+_NMS = {pb.NMS_HARD: "hard", pb.NMS_SOFT_LINEAR: "soft_linear", pb.NMS_SOFT_GAUSSIAN: "soft_gaussian"}
+_MASKS = {
     pb.MASK_FORMAT_NONE: "none",
     pb.MASK_FORMAT_RLE: "rle",
     pb.MASK_FORMAT_POLYGON: "polygon",
     pb.MASK_FORMAT_PNG: "png",
     pb.MASK_FORMAT_RAW: "raw",
 }
+_MAY_BE_LEFT_OUT = ("score_threshold", "iou_threshold", "soft_nms_sigma", "max_detections")
 
 
 def to_options(message: pb.DetectOptions) -> DetectOptions:
     """Raises InvalidOption naming the field and what was expected."""
-    if message.nms not in _NMS or message.masks not in _MASKS:
-        raise InvalidOption(f"nms and masks: expected a known value, got {message.nms} and {message.masks}.")
-    return DetectOptions(
-        score_threshold=_ratio("score_threshold", message),
-        iou_threshold=_ratio("iou_threshold", message),
-        nms=_NMS[message.nms],
-        class_agnostic=message.class_agnostic,
-        max_detections=_count(message),
-        classes=tuple(message.classes),
-        masks=_MASKS[message.masks],
-    )
-
-
-def _ratio(field: str, message: pb.DetectOptions) -> float | None:
-    if not message.HasField(field):
-        return None
-    value = float(getattr(message, field))
-    if not 0 <= value <= 1:
-        raise InvalidOption(f"{field}: expected 0 to 1, got {value:g}.")
-    return value
-
-
-def _count(message: pb.DetectOptions) -> int | None:
-    if not message.HasField("max_detections"):
-        return None
-    if not 1 <= message.max_detections <= 10_000:
-        raise InvalidOption(f"max_detections: expected 1 to 10000, got {message.max_detections}.")
-    return message.max_detections
+    sent = {name: getattr(message, name) for name in _MAY_BE_LEFT_OUT if message.HasField(name)}
+    return Options.parse(
+        sent
+        | {
+            "class_score_thresholds": dict(message.class_score_thresholds),
+            "nms": _NMS.get(message.nms, message.nms),
+            "class_agnostic": message.class_agnostic,
+            "classes": list(message.classes),
+            "masks": _MASKS.get(message.masks, message.masks),
+        }
+    ).to_values()
 
 
 def to_response(answer: Answer, request_id: str) -> pb.DetectResponse:

@@ -2,23 +2,23 @@
 
 import asyncio
 import base64
-from collections.abc import Sequence
+import sys
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import Request
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
-from starlette.types import Message
 
+from service.api.options import option_error
 from service.api.rest.schemas import JsonBody
-from service.detections import DetectOptions
-from service.errors import BodyTooSlow, CallerLeft, InvalidOption, InvalidRequest, PayloadTooLarge
+from service.errors import BodyTooSlow, CallerLeft, InvalidRequest, PayloadTooLarge
 
 # Base64 takes four bytes for three; form and JSON need a little for their frame.
 _JSON_GROWTH, _FRAME_BYTES = 4 / 3, 65_536
+_PIECE_BYTES = 1_000_000  # of a multipart body, parsed before anything else gets a turn on the event loop
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Images:
 
     bodies: list[bytes]
     single: bool
-    options: DetectOptions | None = None
+    options: JsonBody | None = None
 
 
 async def read_images(request: Request, limits: BodyLimits) -> Images:
@@ -42,10 +42,10 @@ async def read_images(request: Request, limits: BodyLimits) -> Images:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         most = int(limits.max_image_bytes * limits.max_images * _JSON_GROWTH) + _FRAME_BYTES
-        return _from_json(await _read(request, most, limits.timeout_s), limits)
+        return await asyncio.to_thread(_from_json, await _read(request, most, limits.timeout_s), limits)
     if kind == "multipart/form-data":
         most = limits.max_image_bytes * limits.max_images + _FRAME_BYTES
-        return await _from_form(request, await _read(request, most, limits.timeout_s), limits)
+        return await _from_form(request.headers, await _read(request, most, limits.timeout_s), limits)
     return Images([await _read(request, limits.max_image_bytes, limits.timeout_s)], single=True)
 
 
@@ -71,25 +71,36 @@ def _from_json(body: bytes, limits: BodyLimits) -> Images:
     try:
         parsed = JsonBody.model_validate_json(body)
     except ValidationError as error:
-        raise option_error(error.errors()) from error
+        raise option_error(error.errors(include_url=False), tuple(JsonBody.model_fields)) from error
     _check_count(len(parsed.images), limits)
     try:
         bodies = [base64.b64decode(image.b64, validate=True) for image in parsed.images]
     except ValueError as error:
         raise InvalidRequest(f"images: not base64 ({error}).") from error
-    return Images(bodies, single=False, options=parsed.to_values())
+    return Images(bodies, single=False, options=parsed)
 
 
-async def _from_form(request: Request, body: bytes, limits: BodyLimits) -> Images:
-    async def replay() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
+class _InMemory(MultiPartParser):
+    """Files stay in memory: the body is in memory already, and a pod's file system may be read-only."""
+
+    spool_max_size = sys.maxsize
+
+
+async def _from_form(headers: Headers, body: bytes, limits: BodyLimits) -> Images:
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(body), _PIECE_BYTES):
+            yield body[start : start + _PIECE_BYTES]
+            await asyncio.sleep(0)  # others may go between two pieces
 
     try:
-        form = await Request(request.scope, replay).form(max_files=limits.max_images, max_fields=0)
-    except HTTPException as error:
-        raise InvalidRequest(f"The multipart body cannot be read: {error.detail}") from error
+        form = await _InMemory(headers, pieces(), max_files=limits.max_images, max_fields=0).parse()
+    except MultiPartException as error:
+        raise InvalidRequest(f"The multipart body cannot be read: {error.message}") from error
     bodies = [await part.read() for part in form.getlist("image") if isinstance(part, UploadFile)]
+    others = sorted(set(form.keys()) - {"image"})
     await form.close()
+    if others:
+        raise InvalidRequest(f"The multipart body has parts named {', '.join(others)}; expected parts named image.")
     if not bodies:
         raise InvalidRequest("The multipart body has no file part named image.")
     _check_count(len(bodies), limits)
@@ -99,14 +110,3 @@ async def _from_form(request: Request, body: bytes, limits: BodyLimits) -> Image
 def _check_count(count: int, limits: BodyLimits) -> None:
     if count > limits.max_images:
         raise InvalidRequest(f"The request has {count} images; at most {limits.max_images} are accepted.")
-
-
-def option_error(problems: Sequence[Any]) -> InvalidOption | InvalidRequest:
-    """One sentence for the first few things pydantic found wrong."""
-    words = "; ".join(f"{_where(row['loc'])}: {row['msg']}" for row in problems[:3])
-    about_images = all("images" in row["loc"] or row["type"] == "json_invalid" for row in problems)
-    return InvalidRequest(words + ".") if about_images else InvalidOption(words + ".")
-
-
-def _where(location: Sequence[object]) -> str:
-    return ".".join(str(part) for part in location if part not in ("query", "body")) or "body"

@@ -2,6 +2,7 @@
 
 import math
 from http import HTTPStatus
+from typing import Any
 
 from fastapi.responses import JSONResponse
 
@@ -31,14 +32,15 @@ def problem(error: errors.ServiceError, request_id: str) -> JSONResponse:
     headers = {}
     if isinstance(error, errors.Unavailable) and error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-    return problem_document(STATUS[type(error)], error.code, error.title, str(error), request_id, headers)
+    content = problem_content(STATUS[type(error)], error.code, error.title, str(error), request_id)
+    if isinstance(error, errors.CallerError) and error.violations:
+        content["errors"] = [{"field": field, "detail": what} for field, what in error.violations]
+    return problem_response(content, headers)
 
 
-def problem_document(
-    status: int, code: str, title: str, detail: str, request_id: str, headers: dict[str, str] | None = None
-) -> JSONResponse:
-    """RFC 9457, with two members of our own: the stable code and the request's id."""
-    content = {
+def problem_content(status: int, code: str, title: str, detail: str, request_id: str) -> dict[str, Any]:
+    """RFC 9457, with members of our own: the stable code and the request's id."""
+    return {
         "type": f"urn:rcnn:problem:{code}",
         "title": title,
         "status": int(status),
@@ -46,6 +48,8 @@ def problem_document(
         "code": code,
         "request_id": request_id,
     }
-    return JSONResponse(
-        content, int(status), {**(headers or {}), "X-Request-Id": request_id}, media_type="application/problem+json"
-    )
+
+
+def problem_response(content: dict[str, Any], headers: dict[str, str]) -> JSONResponse:
+    headers |= {"X-Request-Id": content["request_id"]}
+    return JSONResponse(content, content["status"], headers, media_type="application/problem+json")

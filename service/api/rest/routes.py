@@ -1,19 +1,23 @@
 """The REST door. It parses, calls the predictor, and renders; nothing else."""
 
 import asyncio
+import gzip
 import time
 from collections.abc import Coroutine
-from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.api.requests import accounted, priority
-from service.api.rest.bodies import BodyLimits, Images, read_images
-from service.api.rest.schemas import AnswerOut, AnswersOut, ModelOut, ModelsOut, ProblemOut, QueryOptions, render_answer
-from service.detections import Answer, DetectOptions
+from service.api.rest.accepts import JPEG, JSON, wanted_kind, wants_gzip
+from service.api.rest.answers import render
+from service.api.rest.bodies import BodyLimits, read_images
+from service.api.rest.openapi import DETECT_ERRORS, MODEL_ERRORS, detect_operation, problems
+from service.api.rest.schemas import ModelOut, ModelsOut, StateOut
+from service.api.rest.wishes import choose, read_query
+from service.detections import Answer
 from service.errors import CallerLeft, InvalidOption, ModelNotFound
 from service.health import Health, State
 from service.images import Limits, decode
@@ -22,29 +26,8 @@ from service.models import Models, ServedModel
 from service.postprocess.overlay import draw, encode
 from service.predictor import Predictor
 
-_PICTURES = ("image/png", "image/jpeg")
 _JPEG_SIDE_PX = 65_500  # libjpeg's own limit
-_IMAGE_BODY = {"schema": {"type": "string", "format": "binary"}}
-_DETECT_BODY = {
-    "requestBody": {
-        "required": True,
-        "description": "One image as it is, several as multipart parts named image, or several as JSON.",
-        "content": {
-            **{f"image/{kind}": _IMAGE_BODY for kind in ("jpeg", "png", "webp", "bmp", "tiff")},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                }
-            },
-            "application/json": {"schema": {"$ref": "#/components/schemas/JsonBody"}},
-        },
-    }
-}
-_PROBLEM_CODES = (400, 404, 408, 413, 415, 422, 429, 500, 503, 504)
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ProblemOut, "content": {"application/problem+json": {}}} for status in _PROBLEM_CODES
-}
+_GZIP_LEAST_BYTES, _GZIP_LEVEL = 1_000, 1  # beyond the first level, JSON of numbers shrinks little
 
 
 class RestDoor:
@@ -60,51 +43,61 @@ class RestDoor:
         router = APIRouter()
         detect: dict[str, Any] = {
             "methods": ["POST"],
-            "response_model": AnswerOut | AnswersOut,
-            "responses": _PROBLEMS,
-            "openapi_extra": _DETECT_BODY,
+            "response_class": Response,
+            "responses": problems(DETECT_ERRORS),
+            "openapi_extra": detect_operation(),
         }
         router.add_api_route("/v1/detect", self.detect, summary="Detect with the default model", **detect)
-        router.add_api_route("/v1/models/{name}/detect", self.detect, summary="Detect with a named model", **detect)
+        named: dict[str, Any] = {"summary": "Detect with a named model", **detect}
+        router.add_api_route("/v1/models/{name}/detect", self.detect_with, **named)
+        listed: dict[str, Any] = {"responses": problems(MODEL_ERRORS)}
         router.add_api_route("/v1/models", self.list_models, response_model=ModelsOut, summary="The models served")
-        not_found: dict[int | str, dict[str, Any]] = {404: _PROBLEMS[404]}
-        router.add_api_route("/v1/models/{name}", self.show_model, response_model=ModelOut, responses=not_found)
+        router.add_api_route("/v1/models/{name}", self.show_model, response_model=ModelOut, **listed)
         router.add_api_route("/v1/models/{name}/examples/{file}", self.example, include_in_schema=False)
-        router.add_api_route("/livez", self.livez, summary="Is the event loop alive?")
-        router.add_api_route("/readyz", self.readyz, summary="Are requests welcome?")
-        router.add_api_route("/startupz", self.startupz, summary="Are the models loaded?")
+        probe: dict[str, Any] = {"response_model": StateOut, "responses": {503: {"model": StateOut}}}
+        router.add_api_route("/livez", self.livez, summary="Is the event loop alive?", response_model=StateOut)
+        router.add_api_route("/readyz", self.readyz, summary="Are requests welcome?", **probe)
+        router.add_api_route("/startupz", self.startupz, summary="Are the models loaded?", **probe)
         return router
 
-    async def detect(
-        self, request: Request, options: Annotated[QueryOptions, Query()], name: str | None = None
-    ) -> Response:
+    def default_model(self) -> str | None:
+        """Its name, None while nothing is served."""
+        return next((model.id.name for model in self._models.all()), None)
+
+    async def detect(self, request: Request) -> Response:
         """Find objects in one or more images. Boxes are in the pixels of the image as a person sees it."""
-        arrived, accept = time.monotonic(), _accepted(request)
-        with accounted(self._metrics, "rest", request.state.request_id) as outcome:
+        return await self._detect(request, None)
+
+    async def detect_with(self, request: Request, name: str) -> Response:
+        """Find objects in one or more images. Boxes are in the pixels of the image as a person sees it."""
+        return await self._detect(request, name)
+
+    async def _detect(self, request: Request, name: str | None) -> Response:
+        arrived, id = time.monotonic(), request.state.request_id
+        with accounted(self._metrics, "rest", id) as outcome:
+            version = request.query_params.get("version")
+            outcome.model = self._predictor.accepting_model(name, version)
             timeout_s, goes = _timeout_s(request), priority(request.headers.get("x-request-priority"))
-            outcome.model = self._predictor.accepting_model(name, options.version)
+            query = read_query(request.query_params.multi_items())
             images = await read_images(request, self._body_limits)
-            chosen = _chosen(images, options, accept)
+            wish = choose(images, query, wanted_kind(request))
             if timeout_s is not None:  # the deadline counts from the request's arrival, its body's included
                 timeout_s = max(0.0, timeout_s - (time.monotonic() - arrived))
             calls = [
                 self._predictor.predict(
-                    body, chosen, model_name=name, version=options.version, timeout_s=timeout_s, priority=goes
+                    body, wish.options, model_name=name, version=version, timeout_s=timeout_s, priority=goes
                 )
                 for body in images.bodies
             ]
             outcome.answers = await _unless_caller_leaves(request, _all(calls))
-            return await self._render(images, outcome.answers, accept, request.state.request_id)
-
-    async def _render(self, images: Images, answers: list[Answer], accept: str, request_id: str) -> Response:
-        if accept in _PICTURES:
-            picture = await asyncio.to_thread(self._draw, images.bodies[0], answers[0], accept)
-            return Response(picture, media_type=accept)
-        rendered = [render_answer(answer, request_id) for answer in answers]
-        return Response(orjson.dumps(rendered[0] if images.single else {"results": rendered}), media_type=accept)
+            if wish.kind == JSON:
+                body = render(outcome.answers, wish.format, images.single, id, wish.image_id)
+                return await _json(request, body)
+            picture = await asyncio.to_thread(self._draw, images.bodies[0], outcome.answers[0], wish.kind)
+            return Response(picture, media_type=wish.kind, headers={"Vary": "Accept"})
 
     def _draw(self, body: bytes, answer: Answer, media_type: str) -> bytes:
-        if media_type == "image/jpeg" and max(answer.detections.image_hw) > _JPEG_SIDE_PX:
+        if media_type == JPEG and max(answer.detections.image_hw) > _JPEG_SIDE_PX:
             raise InvalidOption(f"Accept: a JPEG has at most {_JPEG_SIDE_PX} pixels a side; ask for image/png.")
         return encode(draw(decode(body, self._image_limits), answer.detections), media_type)
 
@@ -157,17 +150,13 @@ class RestDoor:
         return JSONResponse({"status": self._health.state.value}, 200 if good else 503)
 
 
-def _chosen(images: Images, query: QueryOptions, accept: str) -> DetectOptions:
-    """The options in force: a JSON body's own, else the query's; a drawn picture needs polygons, and one image."""
-    in_query = query.model_fields_set - {"version"}
-    if images.options and in_query:
-        raise InvalidOption(f"{', '.join(sorted(in_query))}: with a JSON body, options belong into the body.")
-    chosen = images.options or query.to_values()
-    if accept not in _PICTURES:
-        return chosen
-    if len(images.bodies) > 1:
-        raise InvalidOption("Accept: a drawn picture is made of one image; several were sent.")
-    return replace(chosen, masks="polygon")
+async def _json(request: Request, content: object) -> Response:
+    """content as JSON, gzipped where that is wanted and worth it."""
+    body, headers = orjson.dumps(content), {"Vary": "Accept, Accept-Encoding"}
+    if len(body) >= _GZIP_LEAST_BYTES and wants_gzip(request):
+        body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, media_type=JSON, headers=headers)
 
 
 async def _unless_caller_leaves(request: Request, answering: Coroutine[Any, Any, list[Answer]]) -> list[Answer]:
@@ -192,14 +181,6 @@ async def _all(calls: list[Any]) -> list[Answer]:
     except* Exception as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
-
-
-def _accepted(request: Request) -> str:
-    """The kind of answer wanted: JSON unless a picture is asked for by name."""
-    accept = request.headers.get("accept", "*/*")
-    if "application/json" in accept or "text/html" in accept:  # a browser's own Accept names pictures too
-        return "application/json"
-    return next((kind for kind in _PICTURES if kind in accept), "application/json")
 
 
 def _timeout_s(request: Request) -> float | None:

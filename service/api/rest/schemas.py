@@ -1,47 +1,31 @@
-"""The words of the REST interface: options in, answers out."""
+"""The words of the REST interface: options in, answers out. The OpenAPI document is made of them."""
 
-import base64
-from typing import Any
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.options import Options, VersionedOptions
 from service.bundle import Task
-from service.detections import (
-    Answer,
-    Detections,
-    DetectOptions,
-    Mask,
-    MaskFormat,
-    NmsMethod,
-    PolygonMask,
-    RawMask,
-    RleMask,
-)
+
+AnswerFormat = Literal["rcnn", "coco", "inference"]
 
 
-class Options(BaseModel):
-    """Options of a detection. Anything left out is the model's own default."""
+class RestOptions(Options):
+    """Options of a detection, and the form of its answer."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    score_threshold: float | None = Field(None, ge=0, le=1, description="Least score reported.")
-    iou_threshold: float | None = Field(
-        None, ge=0, le=1, description="Overlap above which NMS treats two boxes as one object."
+    format: AnswerFormat = Field(
+        "rcnn",
+        description="rcnn: as described here. coco: rows of a COCO results file. inference: what "
+        "supervision.Detections.from_inference takes. The last two carry masks as rle or none.",
+        examples=["rcnn"],
     )
-    nms: NmsMethod = Field("hard", description="hard removes overlapping boxes; soft_* lower their scores (Soft-NMS).")
-    class_agnostic: bool = Field(False, description="Let NMS work across classes.")
-    max_detections: int | None = Field(None, ge=1, le=10_000, description="Most objects reported, best first.")
-    classes: list[str] = Field([], description="Only these labels.")
-    masks: MaskFormat = Field("none", description="How masks are sent, for models that have them.")
-
-    def to_values(self) -> DetectOptions:
-        return DetectOptions(**{**self.model_dump(include=set(Options.model_fields)), "classes": tuple(self.classes)})
+    image_id: int = Field(
+        1, ge=0, le=2**53, description="Of the first image in COCO rows; those of further images count up."
+    )
 
 
-class QueryOptions(Options):
+class QueryOptions(RestOptions, VersionedOptions):
     """The same as query parameters; `version` picks one version of the model."""
-
-    version: str | None = Field(None, description="Model version; the one served by default if left out.")
 
 
 class EncodedImage(BaseModel):
@@ -49,7 +33,7 @@ class EncodedImage(BaseModel):
     b64: str = Field(description="The image file, base64.")
 
 
-class JsonBody(Options):
+class JsonBody(RestOptions):
     """A JSON request: one or more images, and options for all of them."""
 
     images: list[EncodedImage] = Field(min_length=1)
@@ -66,6 +50,36 @@ class ImageSize(BaseModel):
     height: int
 
 
+class RleOut(BaseModel):
+    """COCO compressed run lengths over the whole image, size [height, width]."""
+
+    size: tuple[int, int]
+    counts: str
+
+
+class PolygonOut(BaseModel):
+    """
+    Rings [x1, y1, x2, y2, ...] through the centres of border pixels. Outer rings run counter-clockwise on the screen,
+    holes clockwise: filling by the even-odd rule gives the mask.
+    """
+
+    polygons: list[list[float]]
+
+
+class PngOut(BaseModel):
+    """A black and white PNG, base64, of the mask's own rectangle, whose top-left pixel is origin [x, y]."""
+
+    origin: tuple[int, int]
+    png: str
+
+
+class RawOut(BaseModel):
+    """The mask head's own grid over the box, size [height, width]: a byte a cell, base64, above 127 inside."""
+
+    size: tuple[int, int]
+    raw: str
+
+
 class DetectionOut(BaseModel):
     """One object. box is [x1, y1, x2, y2] in pixels of the image as a person sees it."""
 
@@ -73,13 +87,15 @@ class DetectionOut(BaseModel):
     label_id: int
     score: float
     box: tuple[float, float, float, float]
-    mask: dict[str, Any] | None = None
+    mask: RleOut | PolygonOut | PngOut | RawOut | None = None
     keypoints: list[tuple[float, float, float]] | None = Field(
         None, description="[x, y, score] of each point a keypoints model names, in its order; score is a logit."
     )
 
 
 class AnswerOut(BaseModel):
+    """format=rcnn, one image."""
+
     model: ModelRef
     image: ImageSize
     detections: list[DetectionOut]
@@ -88,9 +104,41 @@ class AnswerOut(BaseModel):
 
 
 class AnswersOut(BaseModel):
-    """The answers to a multipart or JSON request, in the order of its images."""
+    """format=rcnn: the answers to a multipart or JSON request, in the order of its images."""
 
     results: list[AnswerOut]
+
+
+class CocoRow(BaseModel):
+    """format=coco: one object in one image, bbox [x, y, width, height]."""
+
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    score: float
+    segmentation: RleOut | None = None
+    keypoints: list[float] | None = Field(None, description="x, y, 1 of each point.")
+
+
+class PredictionOut(BaseModel):
+    """One object of format=inference: x and y are the centre of its box."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    confidence: float
+    label: str = Field(alias="class")
+    class_id: int
+    rle: RleOut | None = None
+
+
+class InferenceOut(BaseModel):
+    """format=inference, one image; a list of them for a multipart or JSON request."""
+
+    image: ImageSize
+    predictions: list[PredictionOut]
+    time: float
 
 
 class SkeletonOut(BaseModel):
@@ -123,8 +171,21 @@ class ModelsOut(BaseModel):
     models: list[ModelOut]
 
 
+class StateOut(BaseModel):
+    """alive, starting, ready or draining."""
+
+    status: str
+
+
+class Violation(BaseModel):
+    """One option or member that is wrong."""
+
+    field: str
+    detail: str
+
+
 class ProblemOut(BaseModel):
-    """RFC 9457 problem document."""
+    """RFC 9457 problem document. Clients may switch on code; detail says what was expected."""
 
     type: str
     title: str
@@ -132,41 +193,4 @@ class ProblemOut(BaseModel):
     detail: str
     code: str
     request_id: str
-
-
-def render_answer(answer: Answer, request_id: str) -> dict[str, Any]:
-    """An answer as JSON-ready values, in the shape of AnswerOut."""
-    height, width = answer.detections.image_hw
-    timings_ms = {stage: round(s * 1e3, 3) for stage, s in answer.timings.stages_s.items()}
-    return {
-        "model": {"name": answer.model.name, "version": answer.model.version, "digest": answer.model.digest},
-        "image": {"width": width, "height": height},
-        "detections": _render_detections(answer.detections),
-        "timings_ms": {**timings_ms, "total": round(answer.timings.total_s * 1e3, 3)},
-        "request_id": request_id,
-    }
-
-
-def _render_detections(found: Detections) -> list[dict[str, Any]]:
-    boxes, scores = found.boxes_xyxy.astype(float).round(3).tolist(), found.scores.astype(float).round(6).tolist()
-    rows = [
-        {"label": label, "label_id": int(label_id), "score": score, "box": box}
-        for label, label_id, score, box in zip(found.labels, found.label_ids, scores, boxes, strict=True)
-    ]
-    for row, mask in zip(rows, found.masks or (), strict=False):
-        row["mask"] = render_mask(mask)
-    if found.keypoints is not None:
-        for row, points in zip(rows, found.keypoints.points_xys.astype(float).round(3).tolist(), strict=True):
-            row["keypoints"] = points
-    return rows
-
-
-def render_mask(mask: Mask) -> dict[str, Any]:
-    """RLE as COCO writes it; polygons as flat rings; PNG (the mask's own rectangle and its corner) and raw, base64."""
-    if isinstance(mask, RleMask):
-        return {"size": list(mask.size_hw), "counts": mask.counts}
-    if isinstance(mask, PolygonMask):
-        return {"polygons": [list(ring) for ring in mask.rings_xy]}
-    if isinstance(mask, RawMask):
-        return {"size": list(mask.size_hw), "raw": base64.b64encode(mask.probabilities).decode("ascii")}
-    return {"origin": list(mask.origin_xy), "png": base64.b64encode(mask.png).decode("ascii")}
+    errors: list[Violation] | None = None
