@@ -4,8 +4,7 @@
 The whole image is never allocated: a mask costs what its box covers.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -14,62 +13,10 @@ from numpy.typing import NDArray
 
 from service.detections import Mask, MaskFormat, PngMask, PolygonMask, RawMask, RleMask
 from service.errors import AnswerTooLarge
+from service.postprocess.crop import Crop, paste
+from service.postprocess.rle import to_rles
 
-
-@dataclass(frozen=True)
-class Crop:
-    """A binary mask's own rectangle in an image, clipped to it; pixels may be (0, 0) in size."""
-
-    pixels: NDArray[np.bool_]  # (h, w)
-    origin_xy: tuple[int, int]
-    image_hw: tuple[int, int]
-
-
-def paste(probabilities: NDArray[np.float32], box_xyxy: NDArray[np.float32], image_hw: tuple[int, int]) -> Crop:
-    """Probabilities (S, S) over box_xyxy in image pixels -> the pixels above one half, as torchvision pastes them."""
-    side = probabilities.shape[0]
-    padded = np.pad(probabilities, 1)
-    centre, half = (box_xyxy[:2] + box_xyxy[2:]) * 0.5, (box_xyxy[2:] - box_xyxy[:2]) * 0.5 * (side + 2) / side
-    x0, y0 = (int(v) for v in centre - half)
-    x1, y1 = (int(v) for v in centre + half)
-    width, height = max(x1 - x0 + 1, 1), max(y1 - y0 + 1, 1)
-    left, top = max(x0, 0), max(y0, 0)
-    right, bottom = min(x0 + width, image_hw[1]), min(y0 + height, image_hw[0])
-    resized = cv2.resize(padded, (width, height), interpolation=cv2.INTER_LINEAR)
-    pixels = resized[top - y0 : max(bottom - y0, 0), left - x0 : max(right - x0, 0)] > 0.5
-    return Crop(pixels, (left, top), image_hw)
-
-
-def to_rle(crop: Crop) -> RleMask:
-    """COCO compressed run lengths of the crop as it lies in its image."""
-    height, width = crop.image_hw
-    columns = np.pad(crop.pixels.T, ((0, 0), (1, 1))).astype(np.int8)  # a zero above and below every column
-    column, row = np.nonzero(np.diff(columns, axis=1))
-    edges = (column + crop.origin_xy[0]) * height + row + crop.origin_xy[1]  # run starts and ends, alternating
-    if crop.pixels.shape[0] == height:  # a run may go on from the foot of one column to the head of the next
-        edges = _drop_pairs(edges)
-    counts = np.diff(edges, prepend=0, append=height * width)
-    return RleMask((height, width), _compress(counts))
-
-
-def _drop_pairs(edges: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Without the edges where one run ends and the next begins at the same pixel."""
-    joined = np.flatnonzero(edges[1:-1:2] == edges[2::2]) * 2 + 1
-    return np.delete(edges, np.concatenate([joined, joined + 1]))
-
-
-def _compress(counts: NDArray[np.intp]) -> str:
-    """COCO's variable-length code: each count less the one before last, in 5-bit groups, low first, as characters."""
-    values = counts.copy()
-    values[3:] -= counts[1:-2]
-    groups, more = [], np.ones(len(values), bool)
-    while more.any():
-        low, values = values & 0x1F, values >> 5
-        goes_on = more & np.where(low & 0x10, values != -1, values != 0)
-        groups.append(np.where(more, low + 0x20 * goes_on + 48, 0))
-        more = goes_on
-    flat = np.stack(groups, 1).ravel()
-    return flat[flat > 0].astype(np.uint8).tobytes().decode("ascii")
+_MOST_CROPPED_PX = 1 << 20  # held at once while run lengths are sought: enough to amortise numpy's calls, and 1 MB
 
 
 def to_polygon(crop: Crop) -> PolygonMask:
@@ -121,8 +68,7 @@ def encode(
     Raises AnswerTooLarge as soon as they weigh more than max_bytes together.
     """
     masks, weight_bytes = list[Mask](), 0
-    for grid, box_xyxy in zip(probabilities, boxes_xyxy, strict=True):
-        mask = to_raw(grid) if mask_format == "raw" else ENCODERS[mask_format](paste(grid, box_xyxy, image_hw))
+    for mask in _encoded(mask_format, probabilities, boxes_xyxy, image_hw):
         weight_bytes += encoded_bytes(mask)
         if weight_bytes > max_bytes:
             raise AnswerTooLarge(
@@ -134,4 +80,29 @@ def encode(
     return tuple(masks)
 
 
-ENCODERS: dict[MaskFormat, Callable[[Crop], Mask]] = {"rle": to_rle, "polygon": to_polygon, "png": to_png}
+def _encoded(
+    mask_format: MaskFormat,
+    probabilities: NDArray[np.float32],
+    boxes_xyxy: NDArray[np.float32],
+    image_hw: tuple[int, int],
+) -> Iterator[Mask]:
+    if mask_format == "raw":
+        yield from map(to_raw, probabilities)
+    elif mask_format == "rle":
+        for crops in _in_portions(paste(probabilities, boxes_xyxy, image_hw)):
+            yield from to_rles(crops)
+    else:
+        yield from map({"polygon": to_polygon, "png": to_png}[mask_format], paste(probabilities, boxes_xyxy, image_hw))
+
+
+def _in_portions(crops: Iterator[Crop]) -> Iterator[list[Crop]]:
+    """Lists of crops that cover _MOST_CROPPED_PX together, or one that covers more."""
+    portion, pixels = list[Crop](), 0
+    for crop in crops:
+        portion.append(crop)
+        pixels += crop.pixels.size
+        if pixels >= _MOST_CROPPED_PX:
+            yield portion
+            portion, pixels = [], 0
+    if portion:
+        yield portion
