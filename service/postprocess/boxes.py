@@ -78,7 +78,7 @@ def _hard(boxes: NDArray[np.float32], labels: NDArray[np.int64], options: NmsOpt
         corners_and_sides[:, 0] += labels * (float(boxes.max()) - float(boxes.min()) + 1)
     # OpenCV compares each box with those kept only, in C: no matrix of all pairs, and no lock held for milliseconds.
     falling = np.arange(len(boxes), 0, -1, dtype=np.float32)  # they are in order: every score is told as if distinct
-    kept = cv2.dnn.NMSBoxes(corners_and_sides, falling, 0.0, options.iou_threshold)
+    kept = cv2.dnn.NMSBoxes(corners_and_sides, falling, 0.0, options.iou_threshold)  # type: ignore[arg-type]
     return np.asarray(kept, np.intp)
 
 
