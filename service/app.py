@@ -211,7 +211,8 @@ class _HttpServer(uvicorn.Server):
 
     def __init__(self, app: Any, host: str, port: int, drain_timeout_s: float) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family)
+        # asyncio sets TCP_NODELAY only where the socket names TCP; without it, answers wait for a delayed ACK.
+        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
