@@ -40,7 +40,7 @@ dashboards: install ## render the Grafana dashboards into the chart
 	$(RUN) python -m deploy.dashboards --out helm/rcnn/dashboards
 
 proto: install ## regenerate the gRPC code
-	$(RUN) python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. service/api/grpc/proto/detection.proto
+	$(RUN) python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. service/api/grpc/proto/*.proto
 
 bench: install ## benchmarks on services of their own, as ratios with their targets: make bench ARGS="-p overload"
 	$(RUN) python -m loadtests.bench $(ARGS)

@@ -29,12 +29,14 @@ from service.images import Limits
 from service.metrics import Metrics, ModelMetrics
 from service.models import Models, ServedModel
 from service.predictor import Predictor
+from service.repository import Repository
 from service.selfcheck import self_check
 from service.settings import Settings
 from service.warmup import warm_up
 
 if TYPE_CHECKING:
     from service.api.grpc.server import GrpcDoor
+    from service.api.oip.inference import OpenInference
 
 _GPU_PERIOD_S = 5.0
 _log = structlog.get_logger("service")
@@ -47,7 +49,8 @@ class Service:
         self._settings = settings
         self.health, self.metrics, self.models = Health(), Metrics(), Models()
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
-        self._engine_threads: list[ThreadPoolExecutor] = []
+        self._engine_threads: dict[ServedModel, ThreadPoolExecutor] = {}
+        self.repository = Repository(settings.model_repository, self.models, self._build, self._retire)
         self.image_limits = Limits(settings.max_image_bytes, int(settings.max_image_megapixels * 1e6))
         admission = Admission(settings.max_in_flight, settings.high_priority_places, self.metrics.in_flight)
         self.predictor = Predictor(
@@ -67,19 +70,13 @@ class Service:
         if not folders:
             raise BundleInvalid("no model to serve: none is shipped with this installation and RCNN_BUNDLES names none")
         # Together: most of a load is the engine's own work, outside Python's lock.
-        loaded = await asyncio.gather(*(asyncio.to_thread(self._load, folder, check) for folder in folders))
-        for bundle, engine, seconds in loaded:
-            model = self._serve_model(bundle, engine)
-            self.metrics.model_loaded(model.id, engine.name, engine.precision, seconds)
-            _log.info(
-                "model loaded",
-                model=model.id.name,
-                version=model.id.version,
-                engine=engine.name,
-                precision=engine.precision,
-                seconds=round(seconds, 2),
-            )
+        for loaded in await asyncio.gather(*(asyncio.to_thread(self._load, folder, check) for folder in folders)):
+            self.models.add(self._start(*loaded))
         self.health.become(State.READY)
+
+    async def _build(self, folder: Path) -> ServedModel:
+        """A proven, running model that nobody is sent to yet. Raises BundleInvalid."""
+        return self._start(*await asyncio.to_thread(self._load, folder, True))
 
     def _load(self, folder: Path, check: bool) -> tuple[Bundle, Engine, float]:
         """The bundle in folder, its engine proven and warm, and the seconds that took."""
@@ -97,23 +94,41 @@ class Service:
                 warm_up(engine, bundle, (1, settings.max_batch_size))
         return bundle, engine, time.perf_counter() - start
 
-    def _serve_model(self, bundle: Bundle, engine: Engine) -> ServedModel:
-        observer = self.metrics.of_model(bundle.manifest.name)
+    def _start(self, bundle: Bundle, engine: Engine, seconds: float) -> ServedModel:
         executor = ThreadPoolExecutor(1, thread_name_prefix=f"engine-{bundle.manifest.name}")
-        self._engine_threads.append(executor)
+        observer = self.metrics.of_model(bundle.id)
         settings = self._settings
         budget = Budget(settings.max_batch_size, int(settings.max_batch_megapixels * 1e6))
         model = ServedModel(bundle, engine, Batcher(_batch_runner(engine, observer), executor, budget, observer))
-        self.models.add(model)
+        self._engine_threads[model] = executor
         model.batcher.start()
+        self.metrics.model_loaded(model.id, engine.name, engine.precision, seconds)
+        _log.info(
+            "model loaded",
+            model=model.id.name,
+            version=model.id.version,
+            engine=engine.name,
+            precision=engine.precision,
+            seconds=round(seconds, 2),
+        )
         return model
+
+    async def _retire(self, model: ServedModel) -> None:
+        """Let a model nobody is sent to any more answer what it holds, then give everything back."""
+        await model.uses.none_left()
+        await model.batcher.close()
+        model.engine.close()
+        self._engine_threads.pop(model).shutdown(wait=True)
+        if all(served.id != model.id for served in self.models.all()):  # not loaded anew from the same bundle
+            self.metrics.model_unloaded(model.id, model.engine.name, model.engine.precision)
+        _log.info("model unloaded", model=model.id.name, version=model.id.version)
 
     async def unload(self) -> None:
         """Finish what was accepted, then give everything back."""
         for model in self.models.all():
             await model.batcher.close()
             model.engine.close()
-        for executor in [*self._engine_threads, self._threads]:
+        for executor in [*self._engine_threads.values(), self._threads]:
             executor.shutdown(wait=True)
 
     async def serve(self) -> None:
@@ -129,7 +144,7 @@ class Service:
         from service.api.grpc.server import GrpcDoor
 
         http, admin = self._http_server(), self._admin_server()
-        grpc_door = GrpcDoor(self.predictor, self.health, self.metrics, settings.max_image_bytes)
+        grpc_door = GrpcDoor(self.predictor, self.health, self.metrics, settings.max_image_bytes, self._oip())
         grpc_port = await grpc_door.start(settings.host, settings.grpc_port)
         tasks = [asyncio.create_task(server.serve_on_socket()) for server in (http, admin)]
         tasks.append(asyncio.create_task(self._watch_gpus()))
@@ -169,6 +184,7 @@ class Service:
     def _http_server(self) -> "_HttpServer":
         from service.api.rest.app import create_rest_app
         from service.api.rest.bodies import BodyLimits
+        from service.api.rest.oip import OipRestDoor
         from service.api.rest.routes import RestDoor
         from service.api.rest.status import StatusDoor
 
@@ -177,7 +193,18 @@ class Service:
         door = RestDoor(self.predictor, self.models, self.health, self.metrics, body, self.image_limits)
         status = StatusDoor(self.models, self.health, self.metrics)
         app = create_rest_app(door, status, version("rcnn"))
+        app.router.routes.extend(OipRestDoor(self._oip(), body.timeout_s).routes())
         return _HttpServer(app, settings.host, settings.http_port, settings.drain_timeout_s)
+
+    def _oip(self) -> "OpenInference":
+        from service.api.oip.inference import OpenInference
+        from service.api.oip.values import TensorLimits
+
+        limits = TensorLimits(
+            self._settings.max_images_per_request, self.image_limits.max_bytes, self.image_limits.max_pixels
+        )
+        parts = (self.predictor, self.models, self.repository, self.health, self.metrics)
+        return OpenInference(*parts, limits, version("rcnn"))
 
     def _admin_server(self) -> "_HttpServer":
         settings = self._settings
@@ -200,7 +227,7 @@ def _batch_runner(engine: Engine, observer: ModelMetrics) -> Callable[[Sequence[
         found = detect_batch(engine, batch)
         valid = sum(work.resized_hw[0] * work.resized_hw[1] for work in batch)
         padded = sum(work.canvas.shape[0] * work.canvas.shape[1] for work in batch)
-        observer.batch_ran(len(batch), 1 - valid / padded)
+        observer.batch_ran(len(batch), 1 - valid / padded, sum(found[0].stages_s.values()))
         return found
 
     return run

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from service.detections import ModelId
 from service.errors import BundleInvalid
 
 SCHEMA_VERSION = 1
@@ -97,6 +98,10 @@ class Bundle:
 
     def __init__(self, root: Path, manifest: Manifest, digest: str) -> None:
         self.root, self.manifest, self.digest = root, manifest, digest
+
+    @property
+    def id(self) -> ModelId:
+        return ModelId(self.manifest.name, self.manifest.version, self.digest)
 
     def path(self, name: str) -> Path:
         """Where a listed file lies. Raises BundleInvalid if the manifest does not list it."""

@@ -4,7 +4,7 @@ What can go wrong, by whose fault.
 ServiceError
   + CallerError        do not retry unchanged
       InvalidOption · InvalidRequest · ModelNotFound · BodyTooSlow · PayloadTooLarge · ImageTooLarge
-      UnsupportedMediaType · UndecodableImage · AnswerTooLarge · CallerLeft
+      UnsupportedMediaType · UndecodableImage · AnswerTooLarge · CallerLeft · NotPermitted · NotOffered
   + Unavailable        retry later or elsewhere
       Overloaded · NotReady · DeadlineExceeded
   + Fault              ours
@@ -85,6 +85,18 @@ class CallerLeft(CallerError):
     """The caller hung up before its answer was ready; nobody reads this."""
 
     code, title = "caller_left", "Caller left"
+
+
+class NotPermitted(CallerError):
+    """This service is set not to do that for anybody."""
+
+    code, title = "not_permitted", "Not permitted"
+
+
+class NotOffered(CallerError):
+    """A part of a protocol that is optional, and not offered here."""
+
+    code, title = "not_offered", "Not offered"
 
 
 class Unavailable(ServiceError):

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make
 from service.detections import Answer, ModelId
 from service.gpu import GpuReading
 from service.recent import RecentRequests
+from service.statistics import Statistics
 
 # An edge at every SLO threshold: p50 80 ms, p95 200 ms (Faster) and 250 ms (Mask).
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1, 2.5, 5, 10)
@@ -25,6 +26,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = r = CollectorRegistry()
         self.recent, self.in_flight_now = RecentRequests(), 0
+        self.statistics = Statistics()
         by_request = ["model", "version", "protocol"]
         self._requests = Counter(
             "rcnn_requests", "Requests answered, by outcome.", [*by_request, "outcome"], registry=r
@@ -87,6 +89,7 @@ class Metrics:
         return make_asgi_app(self.registry)
 
     def answered(self, answer: Answer) -> None:
+        self.statistics.answered(answer)
         model, found = answer.model.name, answer.detections
         for stage, seconds in answer.timings.stages_s.items():
             self._stage.labels(model, stage).observe(seconds)
@@ -101,6 +104,7 @@ class Metrics:
         self._requests.labels(name, version, protocol, outcome).inc()
         if model is not None:
             self.recent.add(name, version, seconds if outcome == "ok" else None)
+            self.statistics.request_done(model, outcome == "ok", seconds)
         if model is not None and outcome == "ok":  # refusals are quick and would flatter the latency
             self._duration.labels(name, version, protocol).observe(seconds)
 
@@ -121,26 +125,30 @@ class Metrics:
         self._model_info.labels(model.name, model.version, model.digest, engine, precision).set(1)
         self._load.labels(model.name).set(seconds)
 
+    def model_unloaded(self, model: ModelId, engine: str, precision: str) -> None:
+        self._model_info.remove(model.name, model.version, model.digest, engine, precision)
+
     def gpu_read(self, readings: list[GpuReading]) -> None:
         for reading in readings:
             for field, gauge in self._gpu.items():
                 gauge.labels(str(reading.index)).set(getattr(reading, field))
 
-    def of_model(self, model: str) -> "ModelMetrics":
+    def of_model(self, model: ModelId) -> "ModelMetrics":
         return ModelMetrics(self, model)
 
 
 class ModelMetrics:
     """What one model's batcher and path report."""
 
-    def __init__(self, metrics: Metrics, model: str) -> None:
-        self._metrics = metrics
-        self._batch_size = metrics._batch_size.labels(model)
-        self._padding = metrics._padding.labels(model)
-        self._queue_depth = metrics._queue_depth.labels(model)
-        self._queued_work = metrics._queued_work.labels(model)
+    def __init__(self, metrics: Metrics, model: ModelId) -> None:
+        self._metrics, self._model = metrics, model
+        self._batch_size = metrics._batch_size.labels(model.name)
+        self._padding = metrics._padding.labels(model.name)
+        self._queue_depth = metrics._queue_depth.labels(model.name)
+        self._queued_work = metrics._queued_work.labels(model.name)
 
-    def batch_ran(self, size: int, padding_ratio: float) -> None:
+    def batch_ran(self, size: int, padding_ratio: float, seconds: float) -> None:
+        self._metrics.statistics.batch_ran(self._model.name, self._model.version, size, seconds)
         self._batch_size.observe(size)
         self._padding.observe(padding_ratio)
 

@@ -1,6 +1,9 @@
 """The models being served: by name and version, the first loaded is the default."""
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from service.batching import Batcher
 from service.bundle import Bundle
@@ -10,17 +13,41 @@ from service.engine.base import Engine
 from service.errors import BundleInvalid, ModelNotFound
 
 
-@dataclass(frozen=True)
+class Uses:
+    """Requests that have chosen a model and are not yet answered: an unload waits for them."""
+
+    def __init__(self) -> None:
+        self._count, self._none = 0, asyncio.Event()
+        self._none.set()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Held from choosing the model to the answer."""
+        self._count += 1
+        self._none.clear()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._none.set()
+
+    async def none_left(self) -> None:
+        await self._none.wait()
+
+
+@dataclass(frozen=True, eq=False)
 class ServedModel:
     """A bundle with the engine it is loaded into and the batcher in front of that engine."""
 
     bundle: Bundle
     engine: Engine
     batcher: Batcher[Work, Found]
+    uses: Uses = field(default_factory=Uses)
 
     @property
     def id(self) -> ModelId:
-        return ModelId(self.bundle.manifest.name, self.bundle.manifest.version, self.bundle.digest)
+        return self.bundle.id
 
     @property
     def segments(self) -> bool:
@@ -32,7 +59,7 @@ class ServedModel:
 
 
 class Models:
-    """All served models. Read by every door, changed only by the composition root."""
+    """All served models. Read by every door, changed by the composition root and the repository."""
 
     def __init__(self) -> None:
         self._served: list[ServedModel] = []
@@ -42,6 +69,22 @@ class Models:
         if any((m.id.name, m.id.version) == (model.id.name, model.id.version) for m in self._served):
             raise BundleInvalid(f"{model.bundle.root}: {model.id.name} {model.id.version} is served already")
         self._served.append(model)
+
+    def swap_in(self, model: ServedModel) -> tuple[ServedModel, ...]:
+        """Serve model in place of every version of its name, at once; returns those it replaced, still running."""
+        replaced = self.versions(model.id.name)
+        place = self._served.index(replaced[0]) if replaced else len(self._served)
+        kept = [served for served in self._served if served not in replaced]
+        self._served = [*kept[:place], model, *kept[place:]]
+        return replaced
+
+    def take_out(self, model: ServedModel) -> None:
+        """Answer no further request with model; those it has may finish."""
+        self._served = [served for served in self._served if served is not model]
+
+    def versions(self, name: str) -> tuple[ServedModel, ...]:
+        """Every served version of a name, in order; none if there is none."""
+        return tuple(model for model in self._served if model.id.name == name)
 
     def all(self) -> tuple[ServedModel, ...]:
         return tuple(self._served)

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import ParamSpec, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from service.admission import Admission
 from service.detections import (
     SOFT_NMS_SIGMA,
@@ -39,7 +42,7 @@ class AnswerObserver(Protocol):
 
 
 class Predictor:
-    """One encoded image in, its detections out, by any served model."""
+    """One image in, its detections out, by any served model."""
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class Predictor:
 
     async def predict(
         self,
-        body: bytes,
+        picture: bytes | NDArray[np.uint8],
         options: DetectOptions,
         *,
         model_name: str | None = None,
@@ -74,6 +77,7 @@ class Predictor:
         """
         Detections in the pixels of the image as a person sees it, best score first.
 
+        picture is an encoded image, or one decoded already: (H, W, 3) uint8 RGB within the caller's own limits.
         timeout_s counts from this call. Raises CallerError, Unavailable or Fault (service.errors), nothing else.
         """
         watch = Stopwatch()
@@ -86,8 +90,9 @@ class Predictor:
                 with (
                     self._admission.slot(model.batcher.queued_work_s(), priority == "high") as goes_first,
                     model.batcher.admit(deadline, high=goes_first) as ticket,
+                    model.uses.one(),
                 ):
-                    image = await self._in_thread(decode, body, self._limits)  # (H, W, 3) uint8 RGB
+                    image = await self._decoded(picture)  # (H, W, 3) uint8 RGB
                     watch.lap("decode")
                     canvas, geometry = await self._in_thread(to_canvas, image, model.bundle.manifest.preprocess)
                     watch.lap("preprocess")
@@ -107,6 +112,11 @@ class Predictor:
         answer = Answer(model.id, detections, watch.timings(batch_size))
         self._observer.answered(answer)
         return answer
+
+    async def _decoded(self, picture: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if isinstance(picture, np.ndarray):
+            return picture
+        return await self._in_thread(decode, picture, self._limits)
 
     async def _in_thread(
         self, step: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs

@@ -23,6 +23,8 @@ class Settings(BaseSettings):
 
     bundles: Annotated[tuple[Path, ...], NoDecode] = ()
     """Folders of the models to serve, comma-separated; the first is the default. Empty: those shipped with rcnn."""
+    model_repository: Path | None = None
+    """Folder of bundles, NAME/VERSION, that anybody who reaches the ports may load and unload. Unset: nobody may."""
     engine: Literal["auto", "onnx", "openvino", "tensorrt", "fake"] = "auto"
     """What runs the graphs. auto times onnx and openvino at the first start and takes the faster."""
     engine_precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

@@ -15,6 +15,8 @@ CODE: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.UndecodableImage: grpc.StatusCode.INVALID_ARGUMENT,
     errors.AnswerTooLarge: grpc.StatusCode.INVALID_ARGUMENT,
     errors.CallerLeft: grpc.StatusCode.CANCELLED,
+    errors.NotPermitted: grpc.StatusCode.PERMISSION_DENIED,
+    errors.NotOffered: grpc.StatusCode.UNIMPLEMENTED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.NotReady: grpc.StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,

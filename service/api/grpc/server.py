@@ -9,8 +9,12 @@ from grpc_reflection.v1alpha import reflection
 
 from service.api.grpc.convert import to_options, to_response
 from service.api.grpc.errors import CODE
+from service.api.grpc.oip import SERVICE as OIP_SERVICE
+from service.api.grpc.oip import OipServicer
 from service.api.grpc.proto import detection_pb2 as pb
 from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
+from service.api.grpc.proto.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server as add_oip
+from service.api.oip.inference import OpenInference
 from service.api.requests import accounted, priority, request_id
 from service.errors import ServiceError
 from service.health import Health, State
@@ -63,16 +67,19 @@ def _sent(context: Context, name: str) -> str | None:
 class GrpcDoor:
     """The server, from bind to drain."""
 
-    def __init__(self, predictor: Predictor, health_state: Health, metrics: Metrics, max_image_bytes: int) -> None:
+    def __init__(
+        self, predictor: Predictor, health_state: Health, metrics: Metrics, max_image_bytes: int, oip: OpenInference
+    ) -> None:
         # Without so_reuseport=0 a second server would share a taken port in silence.
         options = [("grpc.max_receive_message_length", max_image_bytes + _FRAME_BYTES), ("grpc.so_reuseport", 0)]
         self._server = grpc.aio.server(options=options)
         pb_grpc.add_DetectionServiceServicer_to_server(  # type: ignore[no-untyped-call]  # generated
             DetectionServicer(predictor, metrics), self._server
         )
+        add_oip(OipServicer(oip), self._server)  # type: ignore[no-untyped-call]  # generated
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (SERVICE, OIP_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self._updates: set[asyncio.Task[None]] = set()
         health_state.on_change(self._on_health)
@@ -102,5 +109,5 @@ class GrpcDoor:
             if state is State.READY
             else health_pb2.HealthCheckResponse.NOT_SERVING
         )
-        for name in ("", SERVICE):
+        for name in ("", SERVICE, OIP_SERVICE):
             await self._health.set(name, serving)

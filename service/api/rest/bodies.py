@@ -6,11 +6,10 @@ import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from service.api.options import option_error
 from service.api.rest.schemas import JsonBody
@@ -42,14 +41,15 @@ async def read_images(request: Request, limits: BodyLimits) -> Images:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         most = int(limits.max_image_bytes * limits.max_images * _JSON_GROWTH) + _FRAME_BYTES
-        return await asyncio.to_thread(_from_json, await _read(request, most, limits.timeout_s), limits)
+        return await asyncio.to_thread(_from_json, await read_bytes(request, most, limits.timeout_s), limits)
     if kind == "multipart/form-data":
         most = limits.max_image_bytes * limits.max_images + _FRAME_BYTES
-        return await _from_form(request.headers, await _read(request, most, limits.timeout_s), limits)
-    return Images([await _read(request, limits.max_image_bytes, limits.timeout_s)], single=True)
+        return await _from_form(request.headers, await read_bytes(request, most, limits.timeout_s), limits)
+    return Images([await read_bytes(request, limits.max_image_bytes, limits.timeout_s)], single=True)
 
 
-async def _read(request: Request, max_bytes: int, timeout_s: float) -> bytes:
+async def read_bytes(request: Request, max_bytes: int, timeout_s: float) -> bytes:
+    """The whole body. Raises PayloadTooLarge before more than max_bytes are held, BodyTooSlow or CallerLeft."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
         raise PayloadTooLarge(f"The body has {declared} bytes; at most {max_bytes} are accepted.")

@@ -19,6 +19,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.UndecodableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.AnswerTooLarge: HTTPStatus.BAD_REQUEST,
     errors.CallerLeft: 499,  # the customary number for a closed connection
+    errors.NotPermitted: HTTPStatus.FORBIDDEN,
+    errors.NotOffered: HTTPStatus.NOT_FOUND,
     errors.Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
@@ -29,13 +31,17 @@ STATUS: dict[type[errors.ServiceError], int] = {
 
 def problem(error: errors.ServiceError, request_id: str) -> JSONResponse:
     """The problem document of an error, with Retry-After in whole seconds where waiting helps."""
-    headers = {}
-    if isinstance(error, errors.Unavailable) and error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     content = problem_content(STATUS[type(error)], error.code, error.title, str(error), request_id)
     if isinstance(error, errors.CallerError) and error.violations:
         content["errors"] = [{"field": field, "detail": what} for field, what in error.violations]
-    return problem_response(content, headers)
+    return problem_response(content, retry_after(error))
+
+
+def retry_after(error: errors.ServiceError) -> dict[str, str]:
+    """Retry-After in whole seconds where waiting helps."""
+    if isinstance(error, errors.Unavailable) and error.retry_after_s is not None:
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+    return {}
 
 
 def problem_content(status: int, code: str, title: str, detail: str, request_id: str) -> dict[str, Any]:

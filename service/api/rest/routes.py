@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -25,6 +25,8 @@ from service.metrics import Metrics
 from service.models import Models, ServedModel
 from service.postprocess.overlay import draw, encode
 from service.predictor import Predictor
+
+Result = TypeVar("Result")
 
 _JPEG_SIDE_PX = 65_500  # libjpeg's own limit
 _GZIP_LEAST_BYTES, _GZIP_LEVEL = 1_000, 1  # beyond the first level, JSON of numbers shrinks little
@@ -77,7 +79,7 @@ class RestDoor:
         with accounted(self._metrics, "rest", id) as outcome:
             version = request.query_params.get("version")
             outcome.model = self._predictor.accepting_model(name, version)
-            timeout_s, goes = _timeout_s(request), priority(request.headers.get("x-request-priority"))
+            timeout_s, goes = timeout_s_of(request), priority(request.headers.get("x-request-priority"))
             query = read_query(request.query_params.multi_items())
             images = await read_images(request, self._body_limits)
             wish = choose(images, query, wanted_kind(request))
@@ -89,7 +91,7 @@ class RestDoor:
                 )
                 for body in images.bodies
             ]
-            outcome.answers = await _unless_caller_leaves(request, _all(calls))
+            outcome.answers = await unless_caller_leaves(request, _all(calls))
             if wish.kind == JSON:
                 body = render(outcome.answers, wish.format, images.single, id, wish.image_id)
                 return await _json(request, body)
@@ -159,7 +161,7 @@ async def _json(request: Request, content: object) -> Response:
     return Response(body, media_type=JSON, headers=headers)
 
 
-async def _unless_caller_leaves(request: Request, answering: Coroutine[Any, Any, list[Answer]]) -> list[Answer]:
+async def unless_caller_leaves(request: Request, answering: Coroutine[Any, Any, Result]) -> Result:
     """Await answering, but cancel it as soon as the client hangs up: nobody would read the answer."""
     task = asyncio.create_task(answering)
     leaving = asyncio.ensure_future(request.receive())  # after the body, the next message is the disconnect
@@ -183,7 +185,8 @@ async def _all(calls: list[Any]) -> list[Answer]:
     return [task.result() for task in tasks]
 
 
-def _timeout_s(request: Request) -> float | None:
+def timeout_s_of(request: Request) -> float | None:
+    """The deadline the caller set in X-Request-Timeout-Ms. Raises InvalidOption."""
     sent = request.headers.get("x-request-timeout-ms")
     if sent is None:
         return None

@@ -1,0 +1,166 @@
+"""The gRPC door of the Open Inference Protocol v2: inference.GRPCInferenceService. It parses, calls and renders."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
+
+from service.api.grpc.errors import CODE
+from service.api.grpc.oip_convert import parameters, to_request, to_response
+from service.api.grpc.proto import inference_pb2 as pb
+from service.api.grpc.proto import inference_pb2_grpc as pb_grpc
+from service.api.oip.inference import OpenInference
+from service.api.oip.values import Call
+from service.api.requests import accounted, priority, request_id
+from service.errors import NotOffered, ServiceError
+
+SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+_MOST_INSIDE = 16  # requests of one stream worked on at once; no further one is read meanwhile
+_EMPTY_FINAL = "triton_enable_empty_final_response"  # for models that answer many times; ours answer once
+_log = structlog.get_logger("oip")
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Answer = TypeVar("Answer", bound=Message)
+
+
+class OipServicer(pb_grpc.GRPCInferenceServiceServicer):
+    """Methods are named by the protocol."""
+
+    def __init__(self, oip: OpenInference) -> None:
+        self._oip = oip
+
+    async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
+        return await _answered(context, lambda: self._infer(request, context))
+
+    async def ModelStreamInfer(self, requests: AsyncIterator[pb.ModelInferRequest], context: Context) -> None:
+        """Ordered. Nothing is read from the wire while _MOST_INSIDE requests are unanswered or unsent."""
+        pending: asyncio.Queue[asyncio.Task[pb.ModelStreamInferResponse] | None] = asyncio.Queue()
+        free = asyncio.Semaphore(_MOST_INSIDE)
+
+        async def read() -> None:
+            await free.acquire()
+            async for request in requests:
+                pending.put_nowait(group.create_task(self._streamed(request, context)))
+                await free.acquire()
+            pending.put_nowait(None)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(read())
+            while (task := await pending.get()) is not None:
+                await context.write(await task)
+                free.release()
+
+    async def _streamed(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelStreamInferResponse:
+        try:
+            answer = await self._infer(request, context)
+        except ServiceError as error:
+            message, answer = str(error), pb.ModelInferResponse(id=request.id)
+        except Exception as error:
+            _log.error("unexpected error", exc_info=error)
+            message, answer = "Something broke on our side.", pb.ModelInferResponse(id=request.id)
+        else:
+            message = ""
+        answer.parameters["triton_final_response"].bool_param = True
+        return pb.ModelStreamInferResponse(error_message=message, infer_response=answer)
+
+    async def _infer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
+        left_s = context.time_remaining()
+        deadline = None if left_s is None else time.monotonic() + left_s
+        with accounted(self._oip.metrics, "oip_grpc", request_id(_sent(context, "x-request-id"))) as outcome:
+            goes = priority(_sent(context, "x-request-priority"))
+            call = Call(request.model_name, request.model_version, deadline, goes)
+            self._oip.accept(call, outcome)
+            request.parameters.pop(_EMPTY_FINAL, None)
+            inference = to_request(request)
+            answer = await self._oip.infer(inference, call, outcome)
+            return await asyncio.to_thread(to_response, answer)
+
+    async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=self._oip.is_ready())
+
+    async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:
+        async def answer() -> pb.ModelReadyResponse:
+            return pb.ModelReadyResponse(ready=self._oip.is_model_ready(request.name, request.version))
+
+        return await _answered(context, answer)
+
+    async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:
+        return ParseDict(self._oip.server_metadata(), pb.ServerMetadataResponse())
+
+    async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:
+        async def answer() -> pb.ModelMetadataResponse:
+            metadata = self._oip.model_metadata(request.name, request.version)
+            return ParseDict(metadata, pb.ModelMetadataResponse())
+
+        return await _answered(context, answer)
+
+    async def ModelConfig(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
+        async def answer() -> pb.ModelConfigResponse:
+            config = self._oip.model_config(request.name, request.version)
+            return ParseDict({"config": config}, pb.ModelConfigResponse())
+
+        return await _answered(context, answer)
+
+    async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Context) -> pb.ModelStatisticsResponse:
+        async def answer() -> pb.ModelStatisticsResponse:
+            statistics = self._oip.model_statistics(request.name, request.version)
+            return ParseDict(statistics, pb.ModelStatisticsResponse())
+
+        return await _answered(context, answer)
+
+    async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:
+        return ParseDict({"models": self._oip.repository_index(request.ready)}, pb.RepositoryIndexResponse())
+
+    async def RepositoryModelLoad(
+        self, request: pb.RepositoryModelLoadRequest, context: Context
+    ) -> pb.RepositoryModelLoadResponse:
+        async def answer() -> pb.RepositoryModelLoadResponse:
+            await self._oip.load(request.model_name, parameters(request.parameters))
+            return pb.RepositoryModelLoadResponse()
+
+        return await _answered(context, answer)
+
+    async def RepositoryModelUnload(
+        self, request: pb.RepositoryModelUnloadRequest, context: Context
+    ) -> pb.RepositoryModelUnloadResponse:
+        async def answer() -> pb.RepositoryModelUnloadResponse:
+            await self._oip.unload(request.model_name, parameters(request.parameters))
+            return pb.RepositoryModelUnloadResponse()
+
+        return await _answered(context, answer)
+
+    async def _not_offered(self, request: Message, context: Context) -> Any:
+        async def answer() -> Message:
+            raise NotOffered(
+                "Not offered here, and not among the extensions ServerMetadata lists. Send tensors inline."
+            )
+
+        return await _answered(context, answer)
+
+    SystemSharedMemoryStatus = SystemSharedMemoryRegister = SystemSharedMemoryUnregister = _not_offered
+    CudaSharedMemoryStatus = CudaSharedMemoryRegister = CudaSharedMemoryUnregister = _not_offered
+    TraceSetting = LogSettings = _not_offered
+
+
+def _sent(context: Context, name: str) -> str | None:
+    sent = dict(context.invocation_metadata() or ()).get(name)
+    return sent if isinstance(sent, str) else None
+
+
+async def _answered(context: Context, answer: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Await answer; an error ends the call with its status."""
+    try:
+        return await answer()
+    except ServiceError as error:
+        await context.abort(CODE[type(error)], f"{error.code}: {error}")
+    except Exception as error:
+        _log.error("unexpected error", exc_info=error)
+        await context.abort(grpc.StatusCode.INTERNAL, "internal: something broke on our side")
