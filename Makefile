@@ -50,12 +50,12 @@ loadtest: install ## load on a running service: make loadtest SCENARIO=overload 
 
 zoo: install ## retrain the shipped models: make zoo DATA=folder with bccd/ and nuclei/ (docs/zoo.md says where they come from)
 	@test -n "$(DATA)" || { echo "make zoo: set DATA to a folder with bccd/ and nuclei/; docs/zoo.md says where to get them"; exit 2; }
-	$(RUN) rcnn train nuclei --data $(DATA)/nuclei --out runs/nuclei
-	$(RUN) rcnn train blood-cells --data $(DATA)/bccd --out runs/blood-cells
+	$(RUN) rcnn train $(DATA)/nuclei --recipe nuclei --out runs/nuclei --no-bundle
+	$(RUN) rcnn train $(DATA)/bccd --recipe blood-cells --out runs/blood-cells --no-bundle
 	$(RUN) rcnn export runs/nuclei/model.pt --data $(DATA)/nuclei --out model/zoo
 	$(RUN) rcnn export runs/blood-cells/model.pt --data $(DATA)/bccd --out model/zoo
-	$(RUN) rcnn evaluate model/zoo/nuclei --data $(DATA)/nuclei --write
-	$(RUN) rcnn evaluate model/zoo/blood-cells --data $(DATA)/bccd --write
+	$(RUN) rcnn evaluate model/zoo/nuclei $(DATA)/nuclei --write
+	$(RUN) rcnn evaluate model/zoo/blood-cells $(DATA)/bccd --write
 
 .PHONY: install
 install: $(UV)

@@ -2,24 +2,21 @@
 
 import asyncio
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import torch
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from model.checkpoint import CheckpointInvalid, read_checkpoint
-from model.datasets import CocoSplit, DatasetInvalid, read_coco
+from model.datasets import CocoSplit, DatasetInvalid, read_dataset
 from model.evaluate import evaluate as evaluate_bundle
 from model.pack import pack
 from model.parity import over_dataset
-from model.recipes import RECIPES
-from model.train import train as fit
+from model.terminal import failure, progress_bar
+from model.train_command import train
 from service.bundle import Bundle, read_bundle, write_bundle
 from service.engine.base import EngineOptions
 from service.engine.choice import EngineName, create_engine
@@ -40,34 +37,7 @@ def quiet() -> None:
 Data = Annotated[Path, typer.Option(help="Folder with <split>.json (COCO annotations) and images/.", file_okay=False)]
 
 
-def _progress() -> Progress:
-    """A bar with the time left on a terminal; elsewhere only the printed lines."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-
-
-def _fail(error: Exception) -> typer.Exit:
-    typer.echo(f"rcnn: {error}", err=True)
-    return typer.Exit(1)
-
-
-@app.command()
-def train(
-    recipe: Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}.")],
-    data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints; training resumes from what is there.")],
-    split: Annotated[str, typer.Option(help="Annotation file to train on.")] = "train",
-) -> None:
-    """Train a model from scratch; an interrupted run goes on where it stopped."""
-    if recipe not in RECIPES:
-        raise typer.BadParameter(f"{recipe!r} is not one of {', '.join(RECIPES)}")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        with _progress() as progress:
-            path = fit(RECIPES[recipe], read_coco(data, split), out, device, progress)
-    except DatasetInvalid as error:
-        raise _fail(error) from error
-    typer.echo(f"wrote {path}; next: rcnn export {path} --data {data} --out BUNDLES")
+app.command()(train)
 
 
 @app.command()
@@ -80,19 +50,19 @@ def export(
 ) -> None:
     """Turn a trained checkpoint into a bundle that rcnn serve can load."""
     try:
-        bundle = pack(read_checkpoint(checkpoint), version, read_coco(data, split), out)
+        bundle = pack(read_checkpoint(checkpoint), version, read_dataset(data, split), out)
     except (CheckpointInvalid, DatasetInvalid) as error:
-        raise _fail(error) from error
+        raise failure(error) from error
     size_mb = sum(path.stat().st_size for path in bundle.root.rglob("*") if path.is_file()) / 1e6
     typer.echo(
-        f"wrote {bundle.root} ({size_mb:.1f} MB, {bundle.digest[:19]}); next: rcnn evaluate {bundle.root} --data {data}"
+        f"wrote {bundle.root} ({size_mb:.1f} MB, {bundle.digest[:19]}); next: rcnn evaluate {bundle.root} {data}"
     )
 
 
 @app.command()
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder.")],
-    data: Data,
+    data: Annotated[Path, typer.Argument(help="Folder with labelled images, COCO or VOC.", file_okay=False)],
     split: Annotated[str, typer.Option(help="Annotation file to judge on.")] = "val",
     engine: Annotated[str, typer.Option(help="auto, onnx or openvino.")] = "auto",
     write: Annotated[bool, typer.Option(help="Keep the result in the bundle as metrics.json.")] = False,
@@ -101,11 +71,11 @@ def evaluate(
 ) -> None:
     """Measure AP on labelled images through the path that serves them."""
     try:
-        images = read_coco(data, split)
-        with _progress() as progress:
+        images = read_dataset(data, split)
+        with progress_bar() as progress:
             metrics = asyncio.run(evaluate_bundle(bundle, images, engine, progress))
     except DatasetInvalid as error:
-        raise _fail(error) from error
+        raise failure(error) from error
     if parity:
         metrics["parity"] = _parity(read_bundle(bundle), images, metrics["engine"])
     if write:

@@ -74,7 +74,9 @@ def coco_results(answer: Answer, image_id: int, data: CocoSplit) -> list[dict[st
 def average_precision(data: CocoSplit, rows: list[dict[str, Any]], kind: str, most: int) -> dict[str, Any]:
     """COCO AP with up to `most` detections an image (COCO's 100 would cut crowded images short)."""
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        truth = COCO(str(data.annotation_path))
+        truth = COCO()
+        truth.dataset = data.document()
+        truth.createIndex()
         found = truth.loadRes(_of_kind(rows, kind)) if rows else COCO()
         judge = COCOeval(truth, found, kind)
         judge.params.maxDets = [1, 10, most]

@@ -34,6 +34,13 @@ class Learner:
         if half_precision:
             run_in_bfloat16(self.model.backbone, device.type)
 
+    def start_from(self, state: dict[str, Tensor]) -> int:
+        """Take over the weights of state whose name and shape fit, for fine-tuning; how many those were."""
+        own = self.average.state_dict()
+        fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+        self.average.load_state_dict(own | fitting)
+        return len(fitting)
+
     def begin_stage(self, stage: Stage, steps_per_epoch: int) -> None:
         """Start from the averaged weights with a fresh optimizer; views of stage.view_hw pass the model unresized."""
         self.model.load_state_dict(self.average.state_dict())

@@ -16,7 +16,6 @@ from PIL import Image
 from model.checkpoint import Checkpoint
 from model.datasets import CocoSplit
 from model.export import OPSET, export_graphs
-from model.recipes import RECIPES
 from service.api.rest.answers import render_answer
 from service.app import Service
 from service.bundle import Bundle, write_bundle
@@ -37,7 +36,7 @@ def pack(checkpoint: Checkpoint, version: str, examples: CocoSplit, out_dir: Pat
         draft = Path(temporary)
         export_graphs(checkpoint.build(), draft, recipe.candidates, IMAGENET_MEAN, IMAGENET_STD)
         _copy_golden(examples, draft)
-        _write_licence(RECIPES[recipe.name].data_source, examples.root / "LICENSE", draft / "LICENSE-golden.txt")
+        _write_licence(recipe.data_source, examples.root / "LICENSE", draft / "LICENSE-golden.txt")
         manifest = _manifest(checkpoint, version)
         write_bundle(draft, manifest)
         asyncio.run(_write_expectations(draft))
@@ -79,16 +78,17 @@ def _copy_golden(examples: CocoSplit, draft: Path) -> None:
     """Small pictures with neither too few nor too many objects, evenly spread from dark to bright."""
     folder = draft / "golden"
     folder.mkdir()
-    suitable = [
-        examples.image_path(image)
-        for image in examples.images
-        if examples.image_path(image).stat().st_size <= _GOLDEN_BYTES
-        and len(examples.annotations[image["id"]]) in _GOLDEN_OBJECTS
+    paths = [examples.image_path(image) for image in examples.images]
+    telling = [
+        path
+        for path, image in zip(paths, examples.images, strict=True)
+        if path.stat().st_size <= _GOLDEN_BYTES and len(examples.annotations[image["id"]]) in _GOLDEN_OBJECTS
     ]
+    suitable = telling or paths
     suitable.sort(key=lambda path: (float(np.asarray(Image.open(path).convert("RGB")).mean()), path.name))
     ranks = np.linspace(0, len(suitable) - 1, GOLDEN_COUNT + 1)[1:]  # the very darkest shows little
-    for number, rank in enumerate(ranks, start=1):
-        path = suitable[int(rank)]
+    for number, rank in enumerate(sorted({int(rank) for rank in ranks}), start=1):
+        path = suitable[rank]
         shutil.copyfile(path, folder / f"{number}-{path.name}")
 
 

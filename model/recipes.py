@@ -1,8 +1,14 @@
 """How each shipped model is trained: every number in one place, by bundle name."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
+
+
+class RecipeInvalid(ValueError):
+    """A recipe that cannot be read; the message says what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,14 @@ class Recipe:
         """The inverse of dataclasses.asdict. Raises TypeError naming a field that is unknown or missing."""
         stages = tuple(Stage(**_with_tuples(stage)) for stage in document["stages"])
         return cls(**{**document, "stages": stages})
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe.json, as `rcnn train` writes one into its folder. Raises RecipeInvalid saying what is wrong with it."""
+    try:
+        return Recipe.from_document(json.loads(path.read_text()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise RecipeInvalid(f"{path} is not a recipe: {error}") from error
 
 
 def _with_tuples(document: Mapping[str, Any]) -> dict[str, Any]:
