@@ -1,7 +1,6 @@
 /* The service as the page sees it. Every address is relative to the page, so that a path prefix in front changes nothing. */
 
-/** Asked once per image, low enough that the slider never needs to ask again. */
-export const ASKED_THRESHOLD = 0.05;
+import { ASKED_THRESHOLD, query } from "./settings.js";
 
 const EXTENSIONS = {
   jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", webp: "image/webp", bmp: "image/bmp", tif: "image/tiff", tiff: "image/tiff",
@@ -54,17 +53,20 @@ async function problemOf(response) {
   });
 }
 
-/** The models being served, the default first. */
+/** The models being served, the default first; `pinned` where the name alone would not tell which version is meant. */
 export async function listModels() {
   const { models } = await (await ask(address("v1/models"))).json();
-  return [...models].sort((a, b) => Number(b.default ?? false) - Number(a.default ?? false));
+  const names = models.map(({ name }) => name);
+  return models
+    .map((model) => ({ ...model, pinned: names.indexOf(model.name) !== names.lastIndexOf(model.name) }))
+    .sort((a, b) => Number(b.default ?? false) - Number(a.default ?? false));
 }
 
+/** Queue, latency and throughput of the last minute. */
+export const readStatus = async () => (await ask(address("v1/status"))).json();
+
 /** Addresses of a model's sample images; none is a fine answer. */
-export async function listExamples(model) {
-  const { examples = [] } = await (await ask(address(`v1/models/${encodeURIComponent(model.name)}`))).json();
-  return examples.map((path) => address(path));
-}
+export const examplesOf = (model) => (model.examples ?? []).map((path) => address(path));
 
 /** A sample image as a File. */
 export async function fetchExample(url) {
@@ -75,22 +77,21 @@ export async function fetchExample(url) {
 export const fileName = (url) => decodeURIComponent(url.pathname.split("/").pop());
 
 /** The file's own content type, else the one its ending promises. */
-export function contentType(file) {
-  return file.type || EXTENSIONS[file.name.split(".").pop().toLowerCase()] || "application/octet-stream";
+export function contentType({ type, name }) {
+  return type || EXTENSIONS[name.split(".").pop().toLowerCase()] || "application/octet-stream";
 }
 
-function detectUrl(model, threshold) {
-  const url = address(`v1/models/${encodeURIComponent(model.name)}/detect`);
-  if (model.pinned) url.searchParams.set("version", model.version);
-  url.searchParams.set("score_threshold", String(threshold));
-  if (model.task !== "detection") url.searchParams.set("masks", "rle");
+/** Where to post an image for the detections of these settings. */
+export function detectUrl(settings, threshold) {
+  const url = address(`v1/models/${encodeURIComponent(settings.model.name)}/detect`);
+  for (const [name, value] of query(settings, threshold)) url.searchParams.append(name, value);
   return url;
 }
 
 /** The image's detections: {answer, text, roundTripMs}. Raises Problem. */
-export async function detect(model, file, signal) {
+export async function detect(settings, file, signal) {
   const started = performance.now();
-  const response = await ask(detectUrl(model, ASKED_THRESHOLD), {
+  const response = await ask(detectUrl(settings, ASKED_THRESHOLD), {
     method: "POST",
     headers: { "Content-Type": contentType(file), Accept: "application/json" },
     body: file,
@@ -98,17 +99,4 @@ export async function detect(model, file, signal) {
   });
   const text = await response.text();
   return { answer: JSON.parse(text), text, roundTripMs: performance.now() - started };
-}
-
-const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
-
-/** A shell line that gets what the page shows. A sample is fetched first, so that the line runs as it stands. */
-export function curlLine(model, file, threshold, sampleUrl = null) {
-  const body = sampleUrl ? "@-" : quote(`@${file.name}`);
-  return [
-    ...(sampleUrl ? [`curl -s ${quote(sampleUrl.href)} |`] : []),
-    `curl -s ${quote(detectUrl(model, threshold).href)}`,
-    `  -H ${quote(`Content-Type: ${contentType(file)}`)}`,
-    `  --data-binary ${body}`,
-  ].join(" \\\n").replaceAll("| \\\n", "|\n");
 }
