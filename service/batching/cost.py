@@ -2,11 +2,13 @@
 What a batch will cost: seconds = fixed + per_image x images + per_mask x images wanting masks, for each canvas.
 
 Learned online from the batches that ran, by recursive least squares with forgetting (Haykin, Adaptive Filter Theory,
-chapter "The RLS algorithm"), with two guards: a batch far from its prediction is believed only in part (Huber's rule),
-and what has not been seen for long is kept rather than forgotten (the covariance is capped). A canvas never seen
-borrows from the one nearest in pixels, its cost per image scaled by their ratio: seconds per padded megapixel.
+chapter "The RLS algorithm"), with two guards: a batch far from its prediction is believed only in part (Huber's rule;
+several in a row are a change), and what has not been seen for long is kept rather than forgotten (the covariance is
+capped). A canvas never seen borrows from the one nearest in pixels, its cost per image scaled by their ratio: seconds
+per padded megapixel.
 """
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
@@ -16,7 +18,9 @@ _MOST_UNCERTAINTY = 30.0  # trace of the covariance beyond which nothing is forg
 _OUTLIER = 4.0  # typical errors beyond which a batch is an outlier
 _OUTLIER_SHARE = 0.25  # and at least this share of its prediction: clocks are not exact
 _TRUSTED_AFTER = 6  # batches before anything can be an outlier
+_CHANGE = 5  # outliers in a row are a change: learn afresh
 _LEAST_S = 1e-6
+_GOOD = 0.97  # of the best rate is good enough for a smaller batch: it answers sooner
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class _Fit:
     covariance: list[list[float]] = field(default_factory=lambda: _diagonal(_FIRST_UNCERTAINTY))
     typical_error_s: float = 0.0
     seen: int = 0
+    outliers: int = 0  # in a row
 
     def predict_s(self, images: int, masked: int) -> float:
         fixed, per_image, per_mask = self.weights_s
@@ -46,9 +51,9 @@ class _Fit:
     def learn(self, images: int, masked: int, seconds: float) -> None:
         features = (1.0, float(images), float(masked))
         error_s = seconds - sum(w * x for w, x in zip(self.weights_s, features, strict=True))
+        believed_s = self._believe(error_s, seconds)
         spread = [sum(p * x for p, x in zip(row, features, strict=True)) for row in self.covariance]
         scale = _FORGETTING + sum(s * x for s, x in zip(spread, features, strict=True))
-        believed_s = self._believe(error_s, seconds)
         self.weights_s = [w + s / scale * believed_s for w, s in zip(self.weights_s, spread, strict=True)]
         shrunk = [[self.covariance[i][j] - spread[i] * spread[j] / scale for j in range(3)] for i in range(3)]
         kept = _FORGETTING if sum(shrunk[i][i] for i in range(3)) < _MOST_UNCERTAINTY else 1.0
@@ -56,12 +61,16 @@ class _Fit:
         self.seen += 1
 
     def _believe(self, error_s: float, seconds: float) -> float:
-        """The part of error_s to learn from. A lasting change widens what is typical, and is believed soon after."""
+        """The part of error_s to learn from."""
         limit_s = max(_OUTLIER * self.typical_error_s, _OUTLIER_SHARE * abs(seconds - error_s))
-        trusted = self.seen >= _TRUSTED_AFTER
-        bounded_s = min(abs(error_s), 4 * limit_s) if trusted else abs(error_s)
-        self.typical_error_s += 0.1 * (bounded_s - self.typical_error_s)
-        return max(-limit_s, min(limit_s, error_s)) if trusted else error_s
+        if self.seen < _TRUSTED_AFTER:
+            limit_s = abs(error_s)
+        self.outliers = self.outliers + 1 if abs(error_s) > limit_s else 0
+        if self.outliers >= _CHANGE:
+            self.outliers, self.seen, self.covariance = 0, 0, _diagonal(_FIRST_UNCERTAINTY)
+        believed_s = max(-limit_s, min(limit_s, error_s))
+        self.typical_error_s += 0.1 * (abs(believed_s) - self.typical_error_s)
+        return believed_s
 
 
 class CostModel:
@@ -81,27 +90,40 @@ class CostModel:
         weight = 0.1 if self.known else 1.0
         self.batch_s += weight * (seconds - self.batch_s)
         self.image_s += weight * (seconds / size.images - self.image_s)
-        if size.canvas not in self._fits:
-            self._fits[size.canvas] = self._first_fit(size, seconds)
-        self._fits[size.canvas].learn(size.images, size.masked, seconds)
+        # The very first batch is put down to being a batch, and little to its images: batching is worth a try.
+        first = _Fit(size.pixels, [0.9 * seconds, 0.1 * seconds / size.images, 0.0])
+        fit = self._fits.setdefault(size.canvas, self._fit(size) or first)
+        fit.learn(size.images, size.masked, seconds)
 
     def predict_s(self, size: Size) -> float:
         """Seconds a batch of size will take."""
-        fit = self._fits.get(size.canvas)
-        if fit is not None:
-            return fit.predict_s(size.images, size.masked)
-        if not self._fits:
-            return 0.0
-        return _borrowed(self._nearest(size.pixels), size.pixels).predict_s(size.images, size.masked)
+        fit = self._fit(size)
+        return fit.predict_s(size.images, size.masked) if fit else 0.0
 
-    def _first_fit(self, size: Size, seconds: float) -> _Fit:
-        if self._fits:
-            return _borrowed(self._nearest(size.pixels), size.pixels)
-        # The very first batch is put down to being a batch, and little to its images: batching is worth a try.
-        return _Fit(size.pixels, [0.9 * seconds, 0.1 * seconds / size.images, 0.0])
+    def good_images(self, largest: Size) -> int:
+        """
+        The fewest images that come within 3 % of the rate (images a second) of the best batch up to largest.
 
-    def _nearest(self, pixels: int) -> _Fit:
-        return min(self._fits.values(), key=lambda fit: max(fit.pixels, pixels) / max(min(fit.pixels, pixels), 1))
+        The rate n / (fixed + each n) only grows with n where there is something fixed to share; elsewhere 1 is best.
+        """
+        fit = self._fit(largest)
+        if fit is None:
+            return largest.images
+        fixed, per_image, per_mask = fit.weights_s
+        each = max(per_image, 0.0) + max(per_mask, 0.0) * largest.masked / largest.images
+        if fixed <= 0:
+            return 1
+        good = _GOOD * largest.images * fixed / (fixed + (1 - _GOOD) * each * largest.images)
+        return max(1, math.ceil(good - 1e-9))
+
+    def _fit(self, size: Size) -> _Fit | None:
+        """What is known of size's canvas, or borrowed from the nearest; None before the first batch."""
+        own = self._fits.get(size.canvas)
+        if own is not None or not self._fits:
+            return own
+        pixels = size.pixels
+        nearest = min(self._fits.values(), key=lambda fit: max(fit.pixels, pixels) / max(min(fit.pixels, pixels), 1))
+        return _borrowed(nearest, pixels)
 
 
 def _borrowed(fit: _Fit, pixels: int) -> _Fit:

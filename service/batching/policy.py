@@ -15,7 +15,6 @@ PATIENCE_BATCHES = 16
 """How often a line may be passed over before it goes next, however little it holds."""
 HIGH_IN_A_ROW = 24
 """Batches led by high priority while others wait, before one of those others leads."""
-_NEARLY_BEST = 0.97  # of the best rate is good enough for a smaller batch: it answers sooner
 _HIGH_SLOWED = 1.25  # how much longer a high-priority batch may take for the company it is filled up with
 _EXPLORE_EVERY = 64  # batches: one of another size, so that the cost model keeps knowing both
 
@@ -49,7 +48,6 @@ class Policy:
         self._cost, self._budget = cost, budget
         self._highs_in_a_row = 0
         self._choices = 0
-        self._best: dict[tuple[Hashable, int], int] = {}
 
     def next_batch(self, queue: Queue[Item], now: float) -> list[Waiting[Item]]:
         """Take the next batch out of queue; empty only if queue is."""
@@ -67,17 +65,9 @@ class Policy:
             line.passed_over += line not in served
         return batch
 
-    def learned(self) -> None:
-        """The cost model has changed."""
-        self._best.clear()
-
     def best_images(self, canvas: Hashable, pixels: int) -> int:
         """The batch size that gives this canvas its best rate, if any number waited. 1: batching does not pay."""
-        key = (canvas, pixels)
-        if key not in self._best:
-            sizes = [Size(canvas, pixels, images) for images in range(1, self._budget.images(pixels) + 1)]
-            self._best[key] = self._smallest_good(sizes)
-        return self._best[key]
+        return self._cost.good_images(Size(canvas, pixels, self._budget.images(pixels)))
 
     def _lines_in_turn(self, queue: Queue[Item]) -> list[Line[Item]]:
         """High priority goes first, but every so often those who wait behind it get their turn."""
@@ -92,9 +82,9 @@ class Policy:
         most = self._most(line.waiting)
         images = self._images(line, most)
         earliest = min(waiting.deadline for waiting in line.waiting[:most])
-        while images > 1 and now + self._cost.predict_s(line.size_of(images)) > earliest:
+        while now + (cost_s := self._cost.predict_s(line.size_of(images))) > earliest and images > 1:
             images -= 1
-        return _Plan(line, images, self._fullness(line, images), earliest - self._cost.predict_s(line.size_of(images)))
+        return _Plan(line, images, self._fullness(line, images), earliest - cost_s)
 
     def _order(self, plan: _Plan[Item], now: float) -> tuple[int, float, float]:
         """Smallest first: who is out of patience, then whose deadline presses, then the fullest, then the oldest."""
@@ -108,17 +98,11 @@ class Policy:
         """How many of the first `most` of line give the best rate; now and then another number, to see."""
         if most == 1 or not self._cost.known:
             return most
-        best = self._smallest_good([line.size_of(images) for images in range(1, most + 1)])
+        best = self._cost.good_images(line.size_of(most))
         self._choices += 1
         if self._choices % _EXPLORE_EVERY:
             return best
         return most if best < most else most // 2
-
-    def _smallest_good(self, sizes: list[Size]) -> int:
-        """The fewest images that come near the best rate among sizes of 1, 2, 3 ... images."""
-        rates = [size.images / max(self._cost.predict_s(size), 1e-9) for size in sizes]
-        good = _NEARLY_BEST * max(rates)
-        return next(size.images for size, rate in zip(sizes, rates, strict=True) if rate >= good)
 
     def _fullness(self, line: Line[Item], images: int) -> float:
         canvas, pixels = line.canvas, line.waiting[0].pixels

@@ -88,7 +88,6 @@ class Schedule(Generic[Item]):
     def succeeded(self, now: float) -> None:
         """What take() returned has run."""
         self.cost.learn(size_of(self._running), now - self._running_since)
-        self._policy.learned()
         self._running = []
 
     def failed(self) -> Waiting[Item] | None:
@@ -131,9 +130,12 @@ class Schedule(Generic[Item]):
 
     def _drop_late(self, now: float) -> list[Waiting[Item]]:
         """Those out of time, and those who cannot be in time any more, unless there is nobody else to run."""
-        hopeless = [one for one in self._queue if now + _HOPELESS * self.cost.predict_s(size_of([one])) > one.deadline]
+        hopeless: list[Waiting[Item]] = []
+        for line in self._queue.lines():
+            latest = now + _HOPELESS * self.cost.predict_s(line.size_of(1))
+            hopeless += [one for one in line.waiting if one.deadline < latest]
         if len(hopeless) == len(self._queue):
-            hopeless = [one for one in hopeless if now >= one.deadline]
+            hopeless = [one for one in hopeless if one.deadline <= now]
         for one in hopeless:
             self._queue.remove(one)
         return hopeless
