@@ -19,19 +19,36 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import MultiScaleRoIAlign
 
+from service.bundle import Task
+
 FPN_CHANNELS = 96
 BOX_HEAD_CHANNELS = 256
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What is known of an architecture before it is trained on anything of yours. AP in percent on COCO val2017."""
+
+    params: int  # with evidence_classes; published counts leave out the frozen batch norms of the v1 trunks
+    gflops: float  # multiply-adds, as torchvision counts them
+    source: str
+    box_ap: float | None = None
+    mask_ap: float | None = None
+    keypoint_ap: float | None = None
+
+
+@dataclass(frozen=True)
 class Architecture:
-    """How to build a model, and the published evidence for it (source: torchvision 0.29.2 weights metadata)."""
+    """How to build a model, and the evidence for it."""
 
     build: Callable[..., FasterRCNN]
-    task: str  # detection | segmentation
-    params_millions: float
-    box_ap: float | None = None  # COCO val2017
-    mask_ap: float | None = None
+    task: Task
+    evidence: Evidence
+
+    @property
+    def evidence_classes(self) -> int:
+        """The class count the evidence is of, background counted."""
+        return 2 if self.task == "keypoints" else 91
 
 
 def _trunk() -> BackboneWithFPN:
@@ -77,21 +94,43 @@ def _torchvision(name: str) -> Callable[..., FasterRCNN]:
     return build
 
 
+_PUBLISHED = "torchvision 0.29.2, weights COCO_V1"
+_MEASURED = "measured on one 320 x 448 canvas"
+
 ARCHITECTURES: dict[str, Architecture] = {
-    "fasterrcnn_small_fpn": Architecture(_faster_small, "detection", 8.2),
-    "maskrcnn_small_fpn": Architecture(_mask_small, "segmentation", 8.6),
-    "fasterrcnn_resnet50_fpn": Architecture(_torchvision("fasterrcnn_resnet50_fpn"), "detection", 41.76, 37.0),
-    "fasterrcnn_resnet50_fpn_v2": Architecture(_torchvision("fasterrcnn_resnet50_fpn_v2"), "detection", 43.71, 46.7),
-    "maskrcnn_resnet50_fpn": Architecture(_torchvision("maskrcnn_resnet50_fpn"), "segmentation", 44.40, 37.9, 34.6),
+    "fasterrcnn_small_fpn": Architecture(_faster_small, "detection", Evidence(8_352_278, 8.0, _MEASURED)),
+    "maskrcnn_small_fpn": Architecture(_mask_small, "segmentation", Evidence(8_730_225, 8.0, _MEASURED)),
+    "fasterrcnn_resnet50_fpn": Architecture(
+        _torchvision("fasterrcnn_resnet50_fpn"), "detection", Evidence(41_755_286, 134.38, _PUBLISHED, 37.0)
+    ),
+    "fasterrcnn_resnet50_fpn_v2": Architecture(
+        _torchvision("fasterrcnn_resnet50_fpn_v2"), "detection", Evidence(43_712_278, 280.371, _PUBLISHED, 46.7)
+    ),
+    "fasterrcnn_mobilenet_v3_large_fpn": Architecture(
+        _torchvision("fasterrcnn_mobilenet_v3_large_fpn"), "detection", Evidence(19_386_354, 4.494, _PUBLISHED, 32.8)
+    ),
+    "fasterrcnn_mobilenet_v3_large_320_fpn": Architecture(
+        _torchvision("fasterrcnn_mobilenet_v3_large_320_fpn"),
+        "detection",
+        Evidence(19_386_354, 0.719, _PUBLISHED, 22.8),
+    ),
+    "maskrcnn_resnet50_fpn": Architecture(
+        _torchvision("maskrcnn_resnet50_fpn"), "segmentation", Evidence(44_401_393, 134.38, _PUBLISHED, 37.9, 34.6)
+    ),
     "maskrcnn_resnet50_fpn_v2": Architecture(
-        _torchvision("maskrcnn_resnet50_fpn_v2"), "segmentation", 46.36, 47.4, 41.8
+        _torchvision("maskrcnn_resnet50_fpn_v2"), "segmentation", Evidence(46_359_409, 333.577, _PUBLISHED, 47.4, 41.8)
+    ),
+    "keypointrcnn_resnet50_fpn": Architecture(
+        _torchvision("keypointrcnn_resnet50_fpn"),
+        "keypoints",
+        Evidence(59_137_258, 137.42, _PUBLISHED, 54.6, keypoint_ap=65.0),
     ),
 }
 
 
 def build(name: str, num_classes: int, **options: Any) -> FasterRCNN:
     """
-    An untrained model; num_classes counts the background. Options are torchvision's FasterRCNN/MaskRCNN keywords.
+    An untrained model; num_classes counts the background. Options are torchvision's keywords.
 
     Raises ValueError naming the known architectures if the name is not one of them.
     """

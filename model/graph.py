@@ -1,10 +1,11 @@
 """
-The exportable, batch-first form of a trained torchvision Faster or Mask R-CNN with FPN: two graphs, no If, no Loop.
+The exportable, batch-first form of a trained torchvision Faster, Mask or Keypoint R-CNN with FPN: no If, no Loop.
 
-The cut: DetectorGraph ends at the K best candidates before class-wise NMS, MaskHeadGraph starts from its features.
+The cut: DetectorGraph ends at the K best candidates before class-wise NMS, the other two start from its features.
 Shape shorthand: N images · H, W canvas · A anchors of all levels · P proposals an image · K candidates · R regions.
 """
 
+import copy
 from typing import Any
 
 import torch
@@ -75,18 +76,23 @@ class PyramidRoiAlign(nn.Module):
             raise ValueError(
                 "run the eager model once before wrapping it: the pool learns its scales from the first image"
             )
-        self.names = list(pool.featmap_names)
         self.scales = list(pool.scales)
+        self.names = list(pool.featmap_names)[: len(self.scales)]  # MobileNet has two of the four levels named
         self.mapper = pool.map_levels
         self.output_hw, self.sampling_ratio = tuple(pool.output_size), pool.sampling_ratio
 
     def forward(self, features: list[Tensor], rois: Tensor) -> Tensor:
         """features, one (N, C, h, w) a level; rois (R, 5) image index and box -> (R, C, *output_hw)."""
-        sides = rois[:, 3:5] - rois[:, 1:3]
+        return self.at_levels(features, rois, self.levels(rois[:, 3:5] - rois[:, 1:3]))
+
+    def levels(self, sides: Tensor) -> Tensor:
+        """The pyramid level (R,) of regions by their width and height (R, 2): Lin 2017, equation 1."""
         area_root = (sides[:, 0] * sides[:, 1]).sqrt()
-        # Feature Pyramid Networks (Lin 2017), equation 1
         level = torch.floor(self.mapper.lvl0 + torch.log2(area_root / self.mapper.s0) + self.mapper.eps)
-        level = level.clamp(self.mapper.k_min, self.mapper.k_max) - self.mapper.k_min
+        return level.clamp(self.mapper.k_min, self.mapper.k_max) - self.mapper.k_min
+
+    def at_levels(self, features: list[Tensor], rois: Tensor, level: Tensor) -> Tensor:
+        """As forward, every region at the level (R,) given for it."""
         pooled, order = [], []
         for index, (feature, scale) in enumerate(zip(features, self.scales, strict=True)):
             chosen = torch.where(level == index)[0]
@@ -101,18 +107,25 @@ class DetectorGraph(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: FasterRCNN, candidates: int, mean: list[float], std: list[float]) -> None:
+    def __init__(
+        self, model: FasterRCNN, candidates: int, mean: list[float], std: list[float], *, half_trunk: bool = False
+    ) -> None:
         super().__init__()
         self.backbone, self.rpn, self.heads = model.backbone, model.rpn, model.roi_heads
+        self.half_trunk = half_trunk
+        if half_trunk:
+            self.backbone = copy.deepcopy(model.backbone).half()
         self.box_pool = PyramidRoiAlign(model.roi_heads.box_roi_pool)
         self.candidates = candidates
-        self.with_features = model.roi_heads.has_mask()
+        self.with_features = model.roi_heads.has_mask() or model.roi_heads.has_keypoint()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
         """images uint8 (N, H, W, 3), sizes int64 (N, 2) -> boxes (N, K, 4), scores, labels (N, K), features..."""
-        features = self.backbone(self._normalise(images, sizes))
+        pixels = self._normalise(images, sizes)
+        features = self.backbone(pixels.half() if self.half_trunk else pixels)
+        features = {name: feature.float() for name, feature in features.items()}
         proposals, valid = self._propose(list(features.values()), images, sizes)
         pyramid = [features[name] for name in self.box_pool.names]
         detections = self._classify(pyramid, proposals, valid, sizes)
@@ -184,15 +197,30 @@ class DetectorGraph(nn.Module):
 
 
 class MaskHeadGraph(nn.Module):
-    """Mask head over chosen regions: features, rois (R, 5), labels (R,) -> masks (R, 28, 28) in [0, 1]."""
+    """Mask head over chosen regions: *features, rois (R, 5), labels (R,) -> masks (R, 28, 28) in [0, 1]."""
 
     def __init__(self, model: FasterRCNN) -> None:
         super().__init__()
         self.pool = PyramidRoiAlign(model.roi_heads.mask_roi_pool)
         self.head, self.predictor = model.roi_heads.mask_head, model.roi_heads.mask_predictor
 
-    def forward(self, f0: Tensor, f1: Tensor, f2: Tensor, f3: Tensor, rois: Tensor, labels: Tensor) -> Tensor:
-        logits = self.predictor(self.head(self.pool([f0, f1, f2, f3], rois)))
+    def forward(self, *inputs: Tensor) -> Tensor:
+        *features, rois, labels = inputs
+        logits = self.predictor(self.head(self.pool(features, rois)))
         side = logits.shape[-1]
         index = labels.view(-1, 1, 1, 1).expand(-1, 1, side, side)
         return logits.gather(1, index)[:, 0].sigmoid()
+
+
+class KeypointHeadGraph(nn.Module):
+    """Keypoint head over chosen regions: *features, rois (R, 5) -> heatmaps (R, J, 56, 56), logits."""
+
+    def __init__(self, model: FasterRCNN) -> None:
+        super().__init__()
+        self.pool = PyramidRoiAlign(model.roi_heads.keypoint_roi_pool)
+        self.head, self.predictor = model.roi_heads.keypoint_head, model.roi_heads.keypoint_predictor
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        *features, rois = inputs
+        heatmaps: Tensor = self.predictor(self.head(self.pool(features, rois)))
+        return heatmaps

@@ -14,6 +14,7 @@ from service.bundle import Bundle
 _PREFIXES = {
     "detector.onnx": {"backbone.": "backbone.", "rpn.": "rpn.", "heads.": "roi_heads."},
     "mask_head.onnx": {"head.": "roi_heads.mask_head.", "predictor.": "roi_heads.mask_predictor."},
+    "keypoint_head.onnx": {"head.": "roi_heads.keypoint_head.", "predictor.": "roi_heads.keypoint_predictor."},
 }
 
 
