@@ -40,7 +40,7 @@ dashboards: install ## render the Grafana dashboards into the chart
 	$(RUN) python -m deploy.dashboards --out helm/rcnn/dashboards
 
 proto: install ## regenerate the gRPC code
-	$(RUN) python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. service/api/grpc/proto/*.proto
+	$(RUN) python -m service.api.grpc.proto.generate
 
 bench: install ## benchmarks on services of their own, as ratios with their targets: make bench ARGS="-p overload"
 	$(RUN) python -m loadtests.bench $(ARGS)
@@ -61,7 +61,7 @@ zoo: install ## retrain the shipped models: make zoo DATA=folder with bccd/ and 
 install: $(UV)
 	$(UV) sync --frozen --inexact --quiet $(ALL_EXTRAS)
 
-tools: ## what tests use beside Python packages: helm by Go, Chromium by apt; says what it could not get
+tools: ## what tests use beside Python packages: helm and grpcurl by Go, Chromium by apt; says what it could not get
 	@deploy/tools/install.sh
 
 .uv/bin/uv:

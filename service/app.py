@@ -141,10 +141,18 @@ class Service:
         # The models begin to load in threads, and the doors are imported meanwhile: half of what a start takes.
         loading = asyncio.create_task(self.load())
         await asyncio.sleep(0)
+        from service.api.grpc.oip import OipServicer
         from service.api.grpc.server import GrpcDoor
+        from service.api.grpc.servicer import DetectionServicer
 
         http, admin = self._http_server(), self._admin_server()
-        grpc_door = GrpcDoor(self.predictor, self.health, self.metrics, settings.max_image_bytes, self._oip())
+        grpc_door = GrpcDoor(
+            DetectionServicer(self.predictor, self.metrics, settings.max_in_flight_per_stream),
+            OipServicer(self._oip()),
+            self.health,
+            self.models,
+            settings.max_image_bytes,
+        )
         grpc_port = await grpc_door.start(settings.host, settings.grpc_port)
         tasks = [asyncio.create_task(server.serve_on_socket()) for server in (http, admin)]
         tasks.append(asyncio.create_task(self._watch_gpus()))

@@ -1,7 +1,7 @@
 """The models being served: by name and version, the first loaded is the default."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -63,12 +63,22 @@ class Models:
 
     def __init__(self) -> None:
         self._served: list[ServedModel] = []
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call listener whenever a model comes or goes."""
+        self._listeners.append(listener)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def add(self, model: ServedModel) -> None:
         """Raises BundleInvalid if the same name and version is served already."""
         if any((m.id.name, m.id.version) == (model.id.name, model.id.version) for m in self._served):
             raise BundleInvalid(f"{model.bundle.root}: {model.id.name} {model.id.version} is served already")
         self._served.append(model)
+        self._tell()
 
     def swap_in(self, model: ServedModel) -> tuple[ServedModel, ...]:
         """Serve model in place of every version of its name, at once; returns those it replaced, still running."""
@@ -76,11 +86,13 @@ class Models:
         place = self._served.index(replaced[0]) if replaced else len(self._served)
         kept = [served for served in self._served if served not in replaced]
         self._served = [*kept[:place], model, *kept[place:]]
+        self._tell()
         return replaced
 
     def take_out(self, model: ServedModel) -> None:
         """Answer no further request with model; those it has may finish."""
         self._served = [served for served in self._served if served is not model]
+        self._tell()
 
     def versions(self, name: str) -> tuple[ServedModel, ...]:
         """Every served version of a name, in order; none if there is none."""

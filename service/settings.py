@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """Pixels of one image at most, in millions; read from its header before anything is allocated."""
     max_images_per_request: int = Field(16, gt=0)
     """Images in one multipart or JSON request at most."""
+    max_in_flight_per_stream: int = Field(8, gt=0)
+    """Images of one gRPC stream under way at once; a client that sends faster waits."""
     max_mask_bytes: int = Field(8_000_000, gt=0)
     """Encoded mask bytes of one image's answer at most; a caller who asks for more is told what to change."""
     prepare_threads: int = Field(2, gt=0)

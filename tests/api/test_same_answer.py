@@ -56,6 +56,17 @@ def rcnn_v1_unary(server: Served, image: bytes) -> list[Row]:
     request = pb.DetectRequest(image=image, options=pb.DetectOptions(masks=pb.MASK_FORMAT_RLE))
     with grpc.insecure_channel(server.grpc_address) as channel:
         answer = pb_grpc.DetectionServiceStub(channel).Detect(request)
+    return rcnn_v1_rows(answer)
+
+
+def rcnn_v1_stream(server: Served, image: bytes) -> list[Row]:
+    request = pb.DetectRequest(image=image, options=pb.DetectOptions(masks=pb.MASK_FORMAT_RLE))
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        (response,) = pb_grpc.DetectionServiceStub(channel).DetectStream(iter([request]))
+    return rcnn_v1_rows(response.answer)
+
+
+def rcnn_v1_rows(answer: pb.DetectResponse) -> list[Row]:
     return [
         (
             d.label_id,
@@ -146,6 +157,7 @@ WAYS: list[Callable[[Served, bytes], list[Row]]] = [
     rest_multipart,
     rest_json,
     rcnn_v1_unary,
+    rcnn_v1_stream,
     oip_json,
     oip_binary,
     oip_pixels,

@@ -1,6 +1,11 @@
-"""Errors -> gRPC status codes. The table is total: a test walks the tree."""
+"""Errors -> gRPC status codes and details. The table is total: a test walks the tree."""
+
+import math
 
 import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
 
 from service import errors
 
@@ -23,3 +28,41 @@ CODE: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.EngineFailed: grpc.StatusCode.INTERNAL,
     errors.BundleInvalid: grpc.StatusCode.INTERNAL,
 }
+
+
+def to_status(error: errors.ServiceError, request_id: str) -> status_pb2.Status:
+    """
+    An error as google.rpc.Status with the details of https://google.aip.dev/193.
+
+    ErrorInfo (reason: the stable code in capitals), BadRequest where the wrong fields are known, RetryInfo where
+    waiting helps.
+    """
+    details: list[Message] = [_info(error.code, request_id)]
+    if isinstance(error, errors.CallerError) and error.violations:
+        rows = (error_details_pb2.BadRequest.FieldViolation(field=f, description=d) for f, d in error.violations)
+        details.append(error_details_pb2.BadRequest(field_violations=rows))
+    if isinstance(error, errors.Unavailable) and error.retry_after_s is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(math.ceil(error.retry_after_s * 1e3))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    return _status(CODE[type(error)], f"{error.code}: {error}", details)
+
+
+def bug_status(request_id: str) -> status_pb2.Status:
+    """What a caller hears of an error that nobody foresaw."""
+    code = errors.ServiceError.code
+    return _status(grpc.StatusCode.INTERNAL, f"{code}: something broke on our side", [_info(code, request_id)])
+
+
+def _info(code: str, request_id: str) -> error_details_pb2.ErrorInfo:
+    metadata = {"code": code, "request_id": request_id}
+    return error_details_pb2.ErrorInfo(reason=code.upper(), domain="rcnn", metadata=metadata)
+
+
+def _status(code: grpc.StatusCode, message: str, details: list[Message]) -> status_pb2.Status:
+    packed = []
+    for detail in details:
+        packed.append(any_pb2.Any())
+        packed[-1].Pack(detail)
+    number: int = code.value[0]
+    return status_pb2.Status(code=number, message=message, details=packed)

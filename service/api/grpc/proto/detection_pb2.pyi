@@ -1,3 +1,4 @@
+from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -30,16 +31,18 @@ MASK_FORMAT_PNG: MaskFormat
 MASK_FORMAT_RAW: MaskFormat
 
 class DetectRequest(_message.Message):
-    __slots__ = ("image", "model", "version", "options")
+    __slots__ = ("image", "model", "version", "options", "timeout_ms")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     model: str
     version: str
     options: DetectOptions
-    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., options: _Optional[_Union[DetectOptions, _Mapping]] = ...) -> None: ...
+    timeout_ms: int
+    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., options: _Optional[_Union[DetectOptions, _Mapping]] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
 
 class DetectOptions(_message.Message):
     __slots__ = ("score_threshold", "iou_threshold", "nms", "class_agnostic", "max_detections", "classes", "masks", "soft_nms_sigma", "class_score_thresholds")
@@ -92,6 +95,16 @@ class DetectResponse(_message.Message):
     timings_ms: _containers.ScalarMap[str, float]
     request_id: str
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., image_width: _Optional[int] = ..., image_height: _Optional[int] = ..., detections: _Optional[_Iterable[_Union[Detection, _Mapping]]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class DetectStreamResponse(_message.Message):
+    __slots__ = ("index", "answer", "error")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    answer: DetectResponse
+    error: _status_pb2.Status
+    def __init__(self, index: _Optional[int] = ..., answer: _Optional[_Union[DetectResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
     __slots__ = ("name", "version", "digest")

@@ -40,6 +40,11 @@ class DetectionServiceStub:
                 request_serializer=service_dot_api_dot_grpc_dot_proto_dot_detection__pb2.DetectRequest.SerializeToString,
                 response_deserializer=service_dot_api_dot_grpc_dot_proto_dot_detection__pb2.DetectResponse.FromString,
                 _registered_method=True)
+        self.DetectStream = channel.stream_stream(
+                '/rcnn.v1.DetectionService/DetectStream',
+                request_serializer=service_dot_api_dot_grpc_dot_proto_dot_detection__pb2.DetectRequest.SerializeToString,
+                response_deserializer=service_dot_api_dot_grpc_dot_proto_dot_detection__pb2.DetectStreamResponse.FromString,
+                _registered_method=True)
 
 
 class DetectionServiceServicer:
@@ -53,6 +58,14 @@ class DetectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DetectStream(self, request_iterator, context):
+        """Images in, their outcomes out in the same order. An image that fails has its error in its place and ends nothing. Only
+        so many images of a stream are under way at once; a client that sends faster is held back by flow control.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DetectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +73,11 @@ def add_DetectionServiceServicer_to_server(servicer, server):
                     servicer.Detect,
                     request_deserializer=service_dot_api_dot_grpc_dot_proto_dot_detection__pb2.DetectRequest.FromString,
                     response_serializer=service_dot_api_dot_grpc_dot_proto_dot_detection__pb2.DetectResponse.SerializeToString,
+            ),
+            'DetectStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.DetectStream,
+                    request_deserializer=service_dot_api_dot_grpc_dot_proto_dot_detection__pb2.DetectRequest.FromString,
+                    response_serializer=service_dot_api_dot_grpc_dot_proto_dot_detection__pb2.DetectStreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +108,33 @@ class DetectionService:
             '/rcnn.v1.DetectionService/Detect',
             service_dot_api_dot_grpc_dot_proto_dot_detection__pb2.DetectRequest.SerializeToString,
             service_dot_api_dot_grpc_dot_proto_dot_detection__pb2.DetectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetectStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/rcnn.v1.DetectionService/DetectStream',
+            service_dot_api_dot_grpc_dot_proto_dot_detection__pb2.DetectRequest.SerializeToString,
+            service_dot_api_dot_grpc_dot_proto_dot_detection__pb2.DetectStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,108 @@
+"""rcnn.v1.DetectionService: parses, calls the predictor, renders; nothing else."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+from google.rpc import status_pb2
+
+from service.api.grpc.convert import to_options, to_response
+from service.api.grpc.errors import bug_status, to_status
+from service.api.grpc.in_order import in_order
+from service.api.grpc.proto import detection_pb2 as pb
+from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
+from service.api.requests import accounted, priority, request_id
+from service.errors import InvalidOption, ServiceError
+from service.metrics import Metrics
+from service.predictor import Predictor
+
+_MOST_TIMEOUT_MS = 3_600_000
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_log = structlog.get_logger("grpc")
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a call says about all of its requests."""
+
+    id: str
+    priority: str | None
+    timeout_s: float | None
+
+
+class DetectionServicer(pb_grpc.DetectionServiceServicer):
+    """Both methods answer one image by the same coroutine."""
+
+    def __init__(self, predictor: Predictor, metrics: Metrics, max_in_flight_per_stream: int) -> None:
+        self._predictor, self._metrics, self._most = predictor, metrics, max_in_flight_per_stream
+
+    async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:
+        call = _read_call(context, context.time_remaining())
+        outcome = await self._outcome(request, call)
+        if isinstance(outcome, status_pb2.Status):
+            await _abort(context, outcome, call.id)
+        return outcome
+
+    async def DetectStream(
+        self, requests: AsyncIterator[pb.DetectRequest], context: Context
+    ) -> AsyncIterator[pb.DetectStreamResponse]:
+        # The call's own deadline cancels the whole stream; an image has the default's time, or its own.
+        call = _read_call(context, None)
+
+        async def answer(index: int, request: pb.DetectRequest) -> pb.DetectStreamResponse:
+            outcome = await self._outcome(request, _Call(f"{call.id}/{index}", call.priority, None))
+            if isinstance(outcome, status_pb2.Status):
+                return pb.DetectStreamResponse(index=index, error=outcome)
+            return pb.DetectStreamResponse(index=index, answer=outcome)
+
+        async for response in in_order(requests, answer, self._most):
+            yield response
+
+    async def _outcome(self, request: pb.DetectRequest, call: _Call) -> pb.DetectResponse | status_pb2.Status:
+        """One image's answer, or the status that says why there is none."""
+        try:
+            return await self._answer(request, call)
+        except ServiceError as error:
+            return to_status(error, call.id)
+        except Exception as error:
+            _log.error("unexpected error", request_id=call.id, exc_info=error)
+            return bug_status(call.id)
+
+    async def _answer(self, request: pb.DetectRequest, call: _Call) -> pb.DetectResponse:
+        name, version = request.model or None, request.version or None
+        with accounted(self._metrics, "grpc", call.id) as outcome:
+            outcome.model = self._predictor.accepting_model(name, version)
+            answer = await self._predictor.predict(
+                request.image,
+                to_options(request.options),
+                model_name=name,
+                version=version,
+                timeout_s=_timeout_s(request, call),
+                priority=priority(call.priority),
+            )
+            outcome.answers = [answer]
+            return to_response(answer, call.id)
+
+
+def _timeout_s(request: pb.DetectRequest, call: _Call) -> float | None:
+    if not request.HasField("timeout_ms"):
+        return call.timeout_s
+    if not 0 < request.timeout_ms < _MOST_TIMEOUT_MS:
+        raise InvalidOption(f"timeout_ms: expected above 0 and below an hour, got {request.timeout_ms}.")
+    own_s = request.timeout_ms / 1e3
+    return own_s if call.timeout_s is None else min(own_s, call.timeout_s)
+
+
+def _read_call(context: Context, timeout_s: float | None) -> _Call:
+    sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return _Call(request_id(sent.get("x-request-id")), sent.get("x-request-priority"), timeout_s)
+
+
+async def _abort(context: Context, status: status_pb2.Status, id: str) -> NoReturn:
+    """End the call with status, its details in the trailers as every rich-error client reads them."""
+    trailers = (("grpc-status-details-bin", status.SerializeToString()), ("x-request-id", id))
+    await context.abort(_CODES[status.code], status.message, trailers)
