@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Bring what the tests use beside Python packages: a real helm, a grpcurl and a Chromium. What cannot be had here is said, not fatal:
+# Bring what the tests use beside Python packages: a real helm, a grpcurl, a Chromium and a node. What cannot be had is said, not fatal:
 # the tests that need it then skip with the same words (and fail where CI is set).
 set -u
 here=$(dirname "$0")
@@ -16,4 +16,10 @@ if ! command -v chromium chromium-browser google-chrome >/dev/null; then
         echo "tools: no Chromium; install chromium or google-chrome, or the page's tests will be skipped" >&2
     fi
 fi
+if ! command -v node >/dev/null && command -v apt-get >/dev/null && [[ $(id -u) == 0 ]]; then
+    echo "tools: installing nodejs" >&2
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nodejs; } >/dev/null 2>&1 || true
+fi
+command -v node >/dev/null || echo "tools: no node; the JavaScript client's test will be skipped" >&2
+command -v go >/dev/null || echo "tools: no go; the Go client's test will be skipped" >&2
 exit 0
