@@ -61,7 +61,7 @@ zoo: install ## retrain the shipped models: make zoo DATA=folder with bccd/ and 
 install: $(UV)
 	$(UV) sync --frozen --inexact --quiet $(ALL_EXTRAS)
 
-tools: ## what tests use beside Python packages: helm and grpcurl by Go, Chromium by apt; says what it could not get
+tools: ## what tests use beside Python packages: helm and grpcurl by Go, protocol clients by uv, Chromium by apt
 	@deploy/tools/install.sh
 
 .uv/bin/uv:
