@@ -6,9 +6,10 @@ SERVE_EXTRAS := --extra core --extra openvino
 ALL_EXTRAS := $(SERVE_EXTRAS) --extra train --extra dev
 RUN := $(UV) run --no-sync
 DATA ?=
+SECONDS ?= 300
 SCENARIO ?= steady
 
-.PHONY: help serve test test-slow lint types chart image dashboards proto bench loadtest zoo tools
+.PHONY: help serve test test-slow lint types chart image dashboards proto bench fuzz loadtest zoo tools
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -44,6 +45,12 @@ proto: install ## regenerate the gRPC code
 
 bench: install ## benchmarks on services of their own, as ratios with their targets: make bench ARGS="-p overload"
 	$(RUN) python -m loadtests.bench $(ARGS)
+
+fuzz: install ## what strangers' bytes meet first, fuzzed: make fuzz SECONDS=300; what breaks it is left in .fuzz/
+	mkdir -p .fuzz/corpus
+	$(RUN) python -m tests.fuzz.seeds .fuzz/corpus
+	$(RUN) --with atheris==3.0.0 python -m tests.fuzz.tensors_and_images .fuzz/corpus -max_total_time=$(SECONDS) \
+		-max_len=65536 -rss_limit_mb=2048 -timeout=20 -artifact_prefix=.fuzz/ -print_final_stats=1
 
 loadtest: install ## load on a running service: make loadtest SCENARIO=overload ARGS="--images folder"
 	$(RUN) python -m loadtests $(SCENARIO) $(ARGS)
