@@ -1,6 +1,5 @@
 """The `rcnn` command. Model and deploy commands are imported only when they are called: a pod has no torch."""
 
-import asyncio
 import importlib
 import inspect
 import sys
@@ -64,6 +63,8 @@ def serve(
     **flags: Any,
 ) -> None:
     """Serve models over REST and gRPC until SIGTERM. Every option is also an environment variable RCNN_<NAME>."""
+    import uvloop
+
     from service.app import Service
     from service.logs import configure_logs
 
@@ -73,7 +74,7 @@ def serve(
     async def run() -> None:
         await Service(settings).serve()
 
-    asyncio.run(run())
+    uvloop.run(run())
 
 
 def _settings(config: Path | None = None, **flags: Any) -> Settings:
