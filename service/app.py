@@ -30,6 +30,7 @@ from service.metrics import Metrics, ModelMetrics
 from service.models import Models, ServedModel
 from service.predictor import Predictor
 from service.repository import Repository
+from service.response_cache import ResponseCache
 from service.selfcheck import self_check
 from service.settings import Settings
 from service.warmup import warm_up
@@ -61,6 +62,7 @@ class Service:
             self.image_limits,
             settings.default_timeout_ms / 1e3,
             settings.max_mask_bytes,
+            ResponseCache(int(settings.response_cache_mb * 1e6), self.metrics),
             self.metrics,
         )
 

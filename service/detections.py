@@ -117,7 +117,8 @@ class Timings:
 
     stages_s: Mapping[str, float]
     total_s: float
-    batch_size: int = 1
+    batch_size: int = 1  # 0 where no batch ran for it
+    from_cache: bool | None = None  # None where no answers are kept
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,10 @@ class Metrics:
         self._cancelled = Counter(
             "rcnn_cancelled", "Requests whose caller left or ran out of time.", ["stage"], registry=r
         )
+        self._cache_hits = Counter("rcnn_response_cache_hits", "Answers given without running a model.", registry=r)
+        self._cache_misses = Counter("rcnn_response_cache_misses", "Answers not kept, and computed.", registry=r)
+        self._cache_bytes = Gauge("rcnn_response_cache_bytes", "Memory taken by answers kept.", registry=r)
+        self._cache_entries = Gauge("rcnn_response_cache_entries", "Answers kept.", registry=r)
         self._detections = Counter("rcnn_detections", "Objects found.", ["model", "label"], registry=r)
         self._score = Histogram(
             "rcnn_detection_score", "Scores of objects found.", ["model"], buckets=_RATIOS, registry=r
@@ -116,6 +120,16 @@ class Metrics:
 
     def cancelled(self, stage: str) -> None:
         self._cancelled.labels(stage).inc()
+
+    def cache_hit(self) -> None:
+        self._cache_hits.inc()
+
+    def cache_missed(self) -> None:
+        self._cache_misses.inc()
+
+    def cache_changed(self, entries: int, used_bytes: int) -> None:
+        self._cache_entries.set(entries)
+        self._cache_bytes.set(used_bytes)
 
     def in_flight(self, count: int) -> None:
         self.in_flight_now = count

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
 import numpy as np
@@ -30,6 +31,7 @@ from service.models import Models, ServedModel
 from service.postprocess.finish import finish
 from service.postprocess.keypoints import locate
 from service.preprocess import Geometry, to_canvas
+from service.response_cache import ResponseCache, cache_key
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -53,11 +55,12 @@ class Predictor:
         limits: Limits,
         default_timeout_s: float,
         max_mask_bytes: int,
+        cache: ResponseCache,
         observer: AnswerObserver,
     ) -> None:
         self._models, self._health, self._admission, self._threads = models, health, admission, threads
         self._limits, self._default_timeout_s, self._observer = limits, default_timeout_s, observer
-        self._max_mask_bytes = max_mask_bytes
+        self._max_mask_bytes, self._cache = max_mask_bytes, cache
 
     def accepting_model(self, name: str | None = None, version: str | None = None) -> ModelId:
         """Which model would answer. Raises NotReady or ModelNotFound: cheap to ask before a body is read."""
@@ -87,31 +90,47 @@ class Predictor:
         nms = resolve_options(options, model)
         try:
             async with asyncio.timeout_at(deadline):  # the event loop's clock is time.monotonic()
-                with (
-                    self._admission.slot(model.batcher.queued_work_s(), priority == "high") as goes_first,
-                    model.batcher.admit(deadline, high=goes_first) as ticket,
-                    model.uses.one(),
-                ):
-                    image = await self._decoded(picture)  # (H, W, 3) uint8 RGB
-                    watch.lap("decode")
-                    canvas, geometry = await self._in_thread(to_canvas, image, model.bundle.manifest.preprocess)
-                    watch.lap("preprocess")
-                    wants_masks = options.masks != "none" and model.segments
-                    work = Work(canvas, geometry.resized_hw, nms, wants_masks, model.finds_keypoints)
-                    pixels = canvas.shape[0] * canvas.shape[1]
-                    found, queue_s, batch_size = await model.batcher.submit(
-                        ticket, work, geometry.canvas_hw, pixels, masked=wants_masks
-                    )
-                    watch.record(queue=queue_s, **found.stages_s)
-                    detections = await self._in_thread(
-                        _finish, found, geometry, model, options.masks, self._max_mask_bytes
-                    )
-                    watch.lap("encode")
+                key = await self._in_thread(cache_key, picture, options, model.id.digest) if self._cache.is_on else b""
+                detections = self._cache.get(key)
+                is_kept = detections is not None
+                if detections is None:
+                    with self._admission.slot(model.batcher.queued_work_s(), priority == "high") as goes_first:
+                        ask = partial(self._detect, picture, options, nms, model, deadline, goes_first, watch)
+                        detections, is_kept = await self._cache.share(key, ask)
+                if is_kept:
+                    watch.lap("cache")
         except TimeoutError:
             raise DeadlineExceeded("The deadline passed before the answer was ready.") from None
-        answer = Answer(model.id, detections, watch.timings(batch_size))
+        answer = Answer(model.id, detections, watch.timings(is_kept if self._cache.is_on else None))
         self._observer.answered(answer)
         return answer
+
+    async def _detect(
+        self,
+        picture: bytes | NDArray[np.uint8],
+        options: DetectOptions,
+        nms: NmsOptions,
+        model: ServedModel,
+        deadline: float,
+        goes_first: bool,
+        watch: "Stopwatch",
+    ) -> Detections:
+        """What is in the picture, by running it through the model."""
+        with model.batcher.admit(deadline, high=goes_first) as ticket, model.uses.one():
+            image = await self._decoded(picture)  # (H, W, 3) uint8 RGB
+            watch.lap("decode")
+            canvas, geometry = await self._in_thread(to_canvas, image, model.bundle.manifest.preprocess)
+            watch.lap("preprocess")
+            wants_masks = options.masks != "none" and model.segments
+            work = Work(canvas, geometry.resized_hw, nms, wants_masks, model.finds_keypoints)
+            pixels = canvas.shape[0] * canvas.shape[1]
+            found, queue_s, batch_size = await model.batcher.submit(
+                ticket, work, geometry.canvas_hw, pixels, masked=wants_masks
+            )
+            watch.record(batch_size, queue=queue_s, **found.stages_s)
+            detections = await self._in_thread(_finish, found, geometry, model, options.masks, self._max_mask_bytes)
+            watch.lap("encode")
+        return detections
 
     async def _decoded(self, picture: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
         if isinstance(picture, np.ndarray):
@@ -175,16 +194,18 @@ class Stopwatch:
     def __init__(self) -> None:
         self._start = self._mark = time.perf_counter()
         self._stages_s: dict[str, float] = {}
+        self._batch_size = 0
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
         self._stages_s[stage] = now - self._mark
         self._mark = now
 
-    def record(self, **stages_s: float) -> None:
-        """Stages measured elsewhere."""
+    def record(self, batch_size: int, **stages_s: float) -> None:
+        """Stages measured elsewhere, and how many images went through them together."""
         self._stages_s.update(stages_s)
+        self._batch_size = batch_size
         self._mark = time.perf_counter()
 
-    def timings(self, batch_size: int) -> Timings:
-        return Timings(self._stages_s, time.perf_counter() - self._start, batch_size)
+    def timings(self, from_cache: bool | None) -> Timings:
+        return Timings(self._stages_s, time.perf_counter() - self._start, self._batch_size, from_cache)

@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     """Images of one gRPC stream under way at once; a client that sends faster waits."""
     max_mask_bytes: int = Field(8_000_000, gt=0)
     """Encoded mask bytes of one image's answer at most; a caller who asks for more is told what to change."""
+    response_cache_mb: float = Field(0.0, ge=0)
+    """Memory for answers kept for equal bytes, options and model, in millions of bytes. 0: every image is looked at."""
     prepare_threads: int = Field(2, gt=0)
     """Threads that decode images and encode masks, beside the engine's own."""
     drain_timeout_s: float = Field(25.0, ge=0)

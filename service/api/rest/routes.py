@@ -94,9 +94,10 @@ class RestDoor:
             outcome.answers = await unless_caller_leaves(request, _all(calls))
             if wish.kind == JSON:
                 body = render(outcome.answers, wish.format, images.single, id, wish.image_id)
-                return await _json(request, body)
+                return await _json(request, body, _cache_header(outcome.answers))
             picture = await asyncio.to_thread(self._draw, images.bodies[0], outcome.answers[0], wish.kind)
-            return Response(picture, media_type=wish.kind, headers={"Vary": "Accept"})
+            headers = {"Vary": "Accept", **_cache_header(outcome.answers)}
+            return Response(picture, media_type=wish.kind, headers=headers)
 
     def _draw(self, body: bytes, answer: Answer, media_type: str) -> bytes:
         if media_type == JPEG and max(answer.detections.image_hw) > _JPEG_SIDE_PX:
@@ -152,9 +153,15 @@ class RestDoor:
         return JSONResponse({"status": self._health.state.value}, 200 if good else 503)
 
 
-async def _json(request: Request, content: object) -> Response:
+def _cache_header(answers: list[Answer]) -> dict[str, str]:
+    """X-Cache: hit where every answer was kept, miss where one was not; nothing where none are ever kept."""
+    kept = [answer.timings.from_cache for answer in answers]
+    return {} if None in kept else {"X-Cache": "hit" if all(kept) else "miss"}
+
+
+async def _json(request: Request, content: object, more_headers: dict[str, str]) -> Response:
     """content as JSON, gzipped where that is wanted and worth it."""
-    body, headers = orjson.dumps(content), {"Vary": "Accept, Accept-Encoding"}
+    body, headers = orjson.dumps(content), {"Vary": "Accept, Accept-Encoding", **more_headers}
     if len(body) >= _GZIP_LEAST_BYTES and wants_gzip(request):
         body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL, mtime=0)
         headers["Content-Encoding"] = "gzip"
