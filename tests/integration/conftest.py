@@ -9,9 +9,11 @@ The page says on #page what it shows: data-state, data-count (drawn), data-total
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -128,3 +130,16 @@ def golden(served: Served) -> bytes:
     with httpx.Client(base_url=served.http_url, trust_env=False) as client:
         example = client.get("/v1/models/nuclei").raise_for_status().json()["examples"][0]
         return client.get(example).raise_for_status().content
+
+
+@pytest.fixture(scope="session")
+def triton_python() -> Path:
+    """A Python with tritonclient, which cannot share ours: its pins exclude our protobuf."""
+    script = Path(__file__).parents[2] / "deploy/tools/oip_clients.sh"
+    cached = subprocess.run(["bash", script, "--cached"], capture_output=True, text=True, check=False)
+    if cached.returncode != 0:
+        advice = "no tritonclient: run deploy/tools/oip_clients.sh"
+        if os.environ.get("CI"):
+            pytest.fail(advice)
+        pytest.skip(advice)
+    return Path(cached.stdout.strip()) / "triton/bin/python"

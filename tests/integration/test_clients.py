@@ -115,16 +115,8 @@ def test_go_over_grpc(served: Served, expected: list[Line], tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_tritonclient(protocol: str, served: Served, expected: list[Line]) -> None:
+def test_tritonclient(protocol: str, triton_python: Path, served: Served, expected: list[Line]) -> None:
     """The client as its maker ships it, in an environment of its own; labels come as numbers."""
-    script = ROOT / "deploy/tools/oip_clients.sh"
-    cached = subprocess.run(["bash", script, "--cached"], capture_output=True, text=True, check=False)
-    if cached.returncode != 0:
-        advice = f"no tritonclient: run {script.relative_to(ROOT)}"
-        if os.environ.get("CI"):
-            pytest.fail(advice)
-        pytest.skip(advice)
-    python = Path(cached.stdout.strip()) / "triton/bin/python"
     address = served.http_url.removeprefix("http://") if protocol == "http" else served.grpc_address
-    printed = run(python, CLIENTS / f"tritonclient_{protocol}.py", address, "nuclei", IMAGE)
+    printed = run(triton_python, CLIENTS / f"tritonclient_{protocol}.py", address, "nuclei", IMAGE)
     check(printed, expected, label="1")

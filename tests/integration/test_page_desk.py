@@ -72,10 +72,11 @@ def test_two_settings_are_compared_side_by_side_on_the_same_image(visit: Visit, 
     page.get_by_role("button", name="Compare").click()
     page.locator("#model").select_option(label="nuclei")
     page.get_by_label("Overlapping boxes").select_option("soft_gaussian")
+    page.get_by_label("Sigma").fill("0.8")
     page.get_by_label("Score at least").fill("0.3")
     visit.expect_done()
-    plain = [d for d in ask(served, golden, "score_threshold=0.3")]
-    soft = [d for d in ask(served, golden, "score_threshold=0.3&nms=soft_gaussian")]
+    plain = ask(served, golden, "score_threshold=0.3")
+    soft = ask(served, golden, "score_threshold=0.3&nms=soft_gaussian&soft_nms_sigma=0.8")
     assert plain and soft and len(soft) != len(plain)
     expect(page.locator(".pane[data-side='a']")).to_have_attribute("data-count", str(len(plain)))
     expect(page.locator(".pane[data-side='b']")).to_have_attribute("data-count", str(len(soft)))
@@ -158,6 +159,27 @@ def test_the_python_snippet_finds_what_the_page_shows(visit: Visit, golden: byte
     )
     assert done.returncode == 0, done.stderr
     visit.expect_count(len(done.stdout.splitlines()))
+
+
+def test_the_tritonclient_snippet_finds_what_the_page_shows(
+    visit: Visit, triton_python: Path, golden: bytes, tmp_path: Path
+) -> None:
+    """By the Open Inference Protocol, options and all; the label is named."""
+    visit.upload_and_wait("cells.png", golden)
+    visit.page.get_by_label("Score at least").fill("0.6")
+    visit.page.locator("#most").fill("9")
+    visit.page.locator("#most").press("Enter")
+    visit.expect_count(9)
+    visit.expect_done()
+    visit.page.get_by_role("tab", name="tritonclient").click()
+    (tmp_path / "cells.png").write_bytes(golden)
+    program = visit.page.locator("#snippet").inner_text()
+    done = subprocess.run(
+        [triton_python, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 9 and all(line.startswith("nucleus 0.9") for line in lines)
 
 
 def test_colours_follow_the_system_until_the_visitor_chooses(browser: Browser, served: Served) -> None:

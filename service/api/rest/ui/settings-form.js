@@ -3,6 +3,8 @@
 import { element } from "./dom.js";
 import { defaults } from "./settings.js";
 
+const SOFT_NMS_SIGMA = 0.5; // the service's default: Bodla 2017, section 3
+
 export class SettingsForm {
   #form; #models = []; #settings = null; #onChange;
 
@@ -10,7 +12,9 @@ export class SettingsForm {
     this.#form = form;
     this.#onChange = onChange;
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.elements.iou.addEventListener("input", () => this.#showOverlap(form.elements.iou.valueAsNumber, false));
+    for (const name of ["iou", "sigma"]) {
+      form.elements[name].addEventListener("input", ({ target }) => this.#tell(name, target.valueAsNumber, ""));
+    }
     form.addEventListener("change", ({ target }) => this.#changed(target));
     form.addEventListener("reset", (event) => {
       event.preventDefault();
@@ -36,8 +40,10 @@ export class SettingsForm {
     const { model } = settings;
     elements.model.value = String(this.#models.indexOf(model));
     elements.nms.value = settings.nms;
-    elements.iou.value = settings.iouThreshold ?? model.postprocess.iou_threshold;
-    this.#showOverlap(elements.iou.valueAsNumber, settings.iouThreshold === null);
+    this.#slide("iou", settings.iouThreshold, model.postprocess.iou_threshold, " · model’s own");
+    this.#slide("sigma", settings.sigma, SOFT_NMS_SIGMA, " · as published");
+    this.#part("sigma").hidden = settings.nms !== "soft_gaussian";
+    this.#part("iou").hidden = settings.nms === "soft_gaussian"; // every overlap lowers the score a little
     elements.most.value = settings.maxDetections ?? "";
     elements.most.placeholder = String(model.postprocess.max_detections ?? "");
     elements.masks.checked = settings.masks;
@@ -63,8 +69,13 @@ export class SettingsForm {
       element("code", { textContent: model.digest.replace(/^sha256:/, "").slice(0, 10), title: model.digest }));
   }
 
-  #showOverlap(value, isDefault) {
-    this.#form.querySelector("[for=iou]:is(output)").textContent = value.toFixed(2) + (isDefault ? " · model’s own" : "");
+  #slide(name, value, otherwise, words) {
+    this.#form.elements[name].value = value ?? otherwise;
+    this.#tell(name, value ?? otherwise, value === null ? words : "");
+  }
+
+  #tell(name, value, words) {
+    this.#form.querySelector(`output[for="${name}"]`).textContent = value.toFixed(2) + words;
   }
 
   #changed(target) {
@@ -75,6 +86,7 @@ export class SettingsForm {
     this.#give({
       ...now,
       nms: elements.nms.value,
+      sigma: target.name === "sigma" ? elements.sigma.valueAsNumber : now.sigma,
       iouThreshold: target.name === "iou" ? elements.iou.valueAsNumber : now.iouThreshold,
       maxDetections: elements.most.value === "" ? null : elements.most.valueAsNumber,
       masks: elements.masks.checked,
