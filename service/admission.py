@@ -22,14 +22,19 @@ class Admission:
         drain_s: predicted seconds until the work inside is done. high: of high priority; once the places of those are
         taken, it is treated like everybody. Raises Overloaded.
         """
-        goes_first = high and self._inside[True] < self._most[True]
-        if self._inside[goes_first] >= self._most[goes_first]:
-            raise Overloaded(f"{self._inside[False]} requests are inside, the most allowed.", drain_s, "in_flight")
+        goes_first = self.check(drain_s, high)
         self._count(goes_first, 1)
         try:
             yield goes_first
         finally:
             self._count(goes_first, -1)
+
+    def check(self, drain_s: float, high: bool = False) -> bool:
+        """Whether a caller of this priority would go first. Raises Overloaded if there is no place."""
+        goes_first = high and self._inside[True] < self._most[True]
+        if self._inside[goes_first] >= self._most[goes_first]:
+            raise Overloaded(f"{self._inside[False]} requests are inside, the most allowed.", drain_s, "in_flight")
+        return goes_first
 
     def _count(self, goes_first: bool, change: int) -> None:
         self._inside[goes_first] += change

@@ -194,6 +194,7 @@ class Service:
     def _http_server(self) -> "_HttpServer":
         from service.api.rest.app import create_rest_app
         from service.api.rest.bodies import BodyLimits
+        from service.api.rest.early import EarlyRefusal
         from service.api.rest.oip import OipRestDoor
         from service.api.rest.routes import RestDoor
         from service.api.rest.status import StatusDoor
@@ -204,7 +205,8 @@ class Service:
         status = StatusDoor(self.models, self.health, self.metrics)
         app = create_rest_app(door, status, version("rcnn"))
         app.router.routes.extend(OipRestDoor(self._oip(), body.timeout_s).routes())
-        return _HttpServer(app, settings.host, settings.http_port, settings.drain_timeout_s)
+        refusing = EarlyRefusal(app, self.predictor, self.metrics)
+        return _HttpServer(refusing, settings.host, settings.http_port, settings.drain_timeout_s)
 
     def _oip(self) -> "OpenInference":
         from service.api.oip.inference import OpenInference

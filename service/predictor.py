@@ -67,6 +67,15 @@ class Predictor:
         self._health.check_accepting()
         return self._models.get(name, version).id
 
+    def check_capacity(
+        self, name: str | None, version: str | None, timeout_s: float | None, *, high: bool = False
+    ) -> None:
+        """Raises Overloaded if a request that came now would be refused; NotReady or ModelNotFound as above."""
+        self._health.check_accepting()
+        batcher = self._models.get(name, version).batcher
+        goes_first = self._admission.check(batcher.queued_work_s(), high)
+        batcher.check(time.monotonic() + (self._default_timeout_s if timeout_s is None else timeout_s), high=goes_first)
+
     async def predict(
         self,
         picture: bytes | NDArray[np.uint8],

@@ -69,6 +69,11 @@ class Batcher(Generic[Item, Result]):
         with self._changed:
             return self._schedule.work_ahead_s(time.monotonic())
 
+    def check(self, deadline: float, *, high: bool = False) -> None:
+        """Raises Overloaded if admit would."""
+        with self._changed:
+            self._schedule.check(time.monotonic(), deadline, high=high)
+
     @contextmanager
     def admit(self, deadline: float, *, high: bool = False) -> Iterator[Ticket]:
         """

@@ -47,8 +47,14 @@ class Schedule(Generic[Item]):
         return len(self._queue) + sum(map(len, self._retries))
 
     def admit(self, now: float, deadline: float, *, high: bool = False) -> Ticket:
+        """Let a caller in. Raises Overloaded as check does."""
+        ahead_s, own_s = self.check(now, deadline, high=high)
+        self._coming[high] += 1
+        return Ticket(now, deadline, high, ahead_s, own_s)
+
+    def check(self, now: float, deadline: float, *, high: bool = False) -> tuple[float, float]:
         """
-        Let a caller in, or raise Overloaded at once if it would not be answered by its deadline.
+        Seconds of work before a newcomer and of its own; raises Overloaded if it would not be answered by its deadline.
 
         An idle service always tries: only what runs can correct a prediction that was too dark.
         """
@@ -59,8 +65,7 @@ class Schedule(Generic[Item]):
             raise Overloaded(
                 f"{ahead_s:.2f} s of work is waiting, too much to answer before the deadline.", late_s, "deadline"
             )
-        self._coming[high] += 1
-        return Ticket(now, deadline, high, ahead_s, own_s)
+        return ahead_s, own_s
 
     def add(self, ticket: Ticket, waiting: Waiting[Item]) -> None:
         """The image of an admitted caller is ready for the engine."""
