@@ -58,10 +58,11 @@ class CocoSplit:
         return self.image_dir / str(image["file_name"])
 
     def document(self) -> dict[str, Any]:
-        """As a COCO annotation file would hold it."""
+        """As a COCO annotation file would hold it; ids count from 1, as pycocotools takes 0 for "none"."""
         categories = [{"id": id, "name": self.labels[index - 1]} for id, index in self.class_index.items()]
-        rows = [row for image in self.images for row in self.annotations[image["id"]]]
-        return {"images": list(self.images), "annotations": rows, "categories": categories}
+        rows = (row for image in self.images for row in self.annotations[image["id"]])
+        numbered = [{**row, "id": number} for number, row in enumerate(rows, start=1)]
+        return {"images": list(self.images), "annotations": numbered, "categories": categories}
 
     def fingerprint(self) -> str:
         """sha256 over the annotation files and every image's bytes, in annotation order."""

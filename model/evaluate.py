@@ -1,51 +1,155 @@
-"""A bundle judged on labelled images through the very path that serves it; pycocotools is the oracle for AP."""
+"""A bundle judged on labelled images through the very path that serves it, in one pass; pycocotools is the oracle."""
 
-import contextlib
-import io
+import asyncio
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from rich.progress import Progress
 
-from model.datasets import CocoSplit
+from model.average_precision import KINDS, Matches, figures, judge, matches_by_class
+from model.datasets import CocoSplit, DatasetInvalid
+from model.operating_point import (
+    MATCH_IOU,
+    ImageMatch,
+    Reliability,
+    confusion,
+    match_image,
+    mean_iou,
+    precision_recall,
+    reliability,
+)
 from service.app import Service
 from service.detections import Answer, DetectOptions, RleMask
+from service.models import ServedModel
 from service.settings import read_settings
 
 SCORE_FLOOR = 0.05  # torchvision's own; below it detections cost time and move AP by hundredths
+IN_FLIGHT = 8  # requests at once while throughput is measured
 
 
-async def evaluate(bundle: Path, data: CocoSplit, engine: str, progress: Progress) -> dict[str, Any]:
-    """metrics.json as a value: AP of boxes and, where there are any, of masks; latency; what was measured on what."""
-    service = Service(read_settings(bundles=str(bundle), engine=engine, default_timeout_ms=120_000))
+@dataclass(frozen=True)
+class Evaluation:
+    """metrics.json, and what a report or a comparison needs beyond it. Images and classes are in data's order."""
+
+    data: CocoSplit
+    identity: dict[str, str]  # name, version, digest, architecture
+    score_threshold: float
+    metrics: dict[str, Any]
+    curves: dict[str, NDArray[np.float64]]  # by kind: precision (10 IoUs, 101 recalls, classes), -1 where undefined
+    by_class: dict[str, list[Matches]]  # by kind
+    images: list[ImageMatch]  # at the operating threshold
+    confusion: NDArray[np.int64]  # (classes + 1, classes + 1)
+    reliability: Reliability
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """The answers to all images, in order; the first half one at a time, the others IN_FLIGHT at once."""
+
+    answers: list[Answer]
+    alone: int
+    together_s: float
+
+
+async def evaluate(bundle: Path, data: CocoSplit, engine: str, progress: Progress) -> Evaluation:
+    """
+    Ask the served model once about every image. Raises DatasetInvalid if it knows none of data's classes.
+
+    Requests go through service.predictor: the AP measured is the AP served.
+    """
+    service = Service(read_settings(bundles=str(bundle), engine=engine, default_timeout_ms=600_000))
     await service.load()
     try:
         model = service.models.get()
+        _check_labels(model, data)
         options = DetectOptions(score_threshold=SCORE_FLOOR, masks="rle" if model.segments else "none")
-        rows: list[dict[str, Any]] = []
-        seconds = []
-        for image in progress.track(data.images, description=f"evaluating {model.id.name}"):
-            answer = await service.predictor.predict(data.image_path(image).read_bytes(), options)
-            rows += coco_results(answer, image["id"], data)
-            seconds.append(answer.timings.total_s)
-        kinds = ["bbox", "segm"] if model.segments else ["bbox"]
-        most = model.bundle.manifest.postprocess.max_detections
-        return {
-            "split": data.split,
-            "images": len(data.images),
-            "dataset_fingerprint": data.fingerprint(),
-            "engine": model.engine.name,
-            "max_detections": most,
-            "score_floor": SCORE_FLOOR,
-            "latency_ms": {"p50": _ms(seconds, 50), "p95": _ms(seconds, 95)},
-            **{{"bbox": "box", "segm": "mask"}[kind]: average_precision(data, rows, kind, most) for kind in kinds},
-        }
+        passed = await _ask(service, data, options, progress)
+        return _judged(model, data, passed)
     finally:
         await service.unload()
+
+
+def _check_labels(model: ServedModel, data: CocoSplit) -> None:
+    labels = model.bundle.manifest.labels
+    if not set(labels) & set(data.labels):
+        raise DatasetInvalid(f"{data.root} has {', '.join(data.labels)}; {model.id.name} finds {', '.join(labels)}")
+
+
+async def _ask(service: Service, data: CocoSplit, options: DetectOptions, progress: Progress) -> _Pass:
+    task = progress.add_task(f"evaluating {service.models.get().id.name}", total=len(data.images))
+    places = asyncio.Semaphore(IN_FLIGHT)
+
+    async def ask(image: dict[str, Any]) -> Answer:
+        async with places:
+            answer = await service.predictor.predict(data.image_path(image).read_bytes(), options)
+            progress.update(task, advance=1)
+            return answer
+
+    alone = (len(data.images) + 1) // 2
+    answers = [await ask(image) for image in data.images[:alone]]
+    start = time.perf_counter()
+    answers += await asyncio.gather(*(ask(image) for image in data.images[alone:]))
+    return _Pass(answers, alone, time.perf_counter() - start)
+
+
+def _judged(model: ServedModel, data: CocoSplit, passed: _Pass) -> Evaluation:
+    manifest = model.bundle.manifest
+    most, threshold = manifest.postprocess.max_detections, manifest.postprocess.score_threshold
+    rows = [
+        row
+        for answer, image in zip(passed.answers, data.images, strict=True)
+        for row in coco_results(answer, image["id"], data)
+    ]
+    kinds = list(KINDS) if model.segments else ["box"]
+    judges = {kind: judge(data, rows, kind, most) for kind in kinds}
+    by_class = {kind: matches_by_class(judged) for kind, judged in judges.items()}
+    trusted = reliability(by_class["box"])
+    metrics = {
+        "split": data.split,
+        "images": len(data.images),
+        "dataset_fingerprint": data.fingerprint(),
+        "engine": model.engine.name,
+        "max_detections": most,
+        "score_floor": SCORE_FLOOR,
+        **_speed(passed),
+        **{kind: figures(judged, data.labels) for kind, judged in judges.items()},
+        "operating_point": {
+            "score_threshold": threshold,
+            "match_iou": MATCH_IOU,
+            **precision_recall(by_class["box"], threshold),
+            **{f"mean_{kind}_iou": mean_iou(judged, threshold) for kind, judged in judges.items()},
+        },
+        "d_ece": trusted.error,
+    }
+    images = [_match(answer, image, data, threshold) for answer, image in zip(passed.answers, data.images, strict=True)]
+    identity = {"name": model.id.name, "version": model.id.version, "digest": model.id.digest}
+    return Evaluation(
+        data=data,
+        identity=identity | {"architecture": manifest.architecture},
+        score_threshold=threshold,
+        metrics=metrics,
+        curves={kind: judged.eval["precision"][..., 0, -1] for kind, judged in judges.items()},
+        by_class=by_class,
+        images=images,
+        confusion=confusion(images, len(data.labels)),
+        reliability=trusted,
+    )
+
+
+def _speed(passed: _Pass) -> dict[str, Any]:
+    """Latency and its stages of requests alone, throughput of requests in company."""
+    alone = [answer.timings for answer in passed.answers[: passed.alone]]
+    together = len(passed.answers) - passed.alone
+    stages = {stage: [timings.stages_s.get(stage, 0.0) for timings in alone] for stage in alone[0].stages_s}
+    return {
+        "latency_ms": {f"p{rank}": _ms([timings.total_s for timings in alone], rank) for rank in (50, 95)},
+        "stage_ms": {stage: {f"p{rank}": _ms(seconds, rank) for rank in (50, 95)} for stage, seconds in stages.items()},
+        "throughput_images_per_s": round(together / passed.together_s, 2) if together else None,
+    }
 
 
 def _ms(seconds: list[float], percentile: int) -> float:
@@ -53,11 +157,13 @@ def _ms(seconds: list[float], percentile: int) -> float:
 
 
 def coco_results(answer: Answer, image_id: int, data: CocoSplit) -> list[dict[str, Any]]:
-    """The answer in COCO's results format, with the dataset's own category ids; found by class name."""
+    """The answer in COCO's results format, with the dataset's own category ids; classes it lacks are left out."""
     category = {data.labels[index - 1]: id for id, index in data.class_index.items()}
     found = answer.detections
     rows = []
     for index, label in enumerate(found.labels):
+        if label not in category:
+            continue
         x1, y1, x2, y2 = (float(v) for v in found.boxes_xyxy[index])
         row: dict[str, Any] = {
             "image_id": image_id,
@@ -71,38 +177,23 @@ def coco_results(answer: Answer, image_id: int, data: CocoSplit) -> list[dict[st
     return rows
 
 
-def average_precision(data: CocoSplit, rows: list[dict[str, Any]], kind: str, most: int) -> dict[str, Any]:
-    """COCO AP with up to `most` detections an image (COCO's 100 would cut crowded images short)."""
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        truth = COCO()
-        truth.dataset = data.document()
-        truth.createIndex()
-        found = truth.loadRes(_of_kind(rows, kind)) if rows else COCO()
-        judge = COCOeval(truth, found, kind)
-        judge.params.maxDets = [1, 10, most]
-        judge.evaluate()
-        judge.accumulate()
-    precision = judge.eval["precision"]  # (IoU thresholds, recalls, classes, areas, maxDets), -1 where undefined
-    return {
-        "AP": _mean(precision[..., 0, -1]),
-        "AP50": _mean(precision[0, ..., 0, -1]),
-        "AP75": _mean(precision[5, ..., 0, -1]),
-        "by_size": {
-            size: _mean(precision[..., area, -1]) for area, size in ((1, "small"), (2, "medium"), (3, "large"))
-        },
-        "by_class": {
-            label: {"AP": _mean(precision[:, :, index, 0, -1]), "AP50": _mean(precision[0, :, index, 0, -1])}
-            for index, label in enumerate(data.labels)
-        },
-        "AR": _mean(judge.eval["recall"][..., 0, -1]),
-    }
+def _match(answer: Answer, image: dict[str, Any], data: CocoSplit, threshold: float) -> ImageMatch:
+    found = answer.detections
+    known = [index for index, label in enumerate(found.labels) if label in data.labels]
+    kept = np.array([index for index in known if found.scores[index] >= threshold], np.int64)
+    objects = data.annotations[image["id"]]
+    plain, crowd = ([row for row in objects if bool(row["iscrowd"]) == is_crowd] for is_crowd in (False, True))
+    return match_image(
+        found.boxes_xyxy[kept].reshape(-1, 4),
+        found.scores[kept],
+        np.array([data.labels.index(found.labels[index]) for index in kept], np.int64),
+        _boxes_xyxy(plain),
+        np.array([data.class_index[row["category_id"]] - 1 for row in plain], np.int64),
+        _boxes_xyxy(crowd),
+    )
 
 
-def _of_kind(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """pycocotools takes the area from the box if a row has one: mask rows must not, or thin ones count as large."""
-    return rows if kind == "bbox" else [{k: v for k, v in row.items() if k != "bbox"} for row in rows]
-
-
-def _mean(values: NDArray[np.float64]) -> float | None:
-    defined = values[values > -1]
-    return round(float(defined.mean()), 4) if defined.size else None
+def _boxes_xyxy(rows: list[dict[str, Any]]) -> NDArray[np.float32]:
+    boxes = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes

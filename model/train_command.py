@@ -101,7 +101,7 @@ def _run(run: Run, masks: bool, judged: CocoSplit | None, mlflow: str | None) ->
         if judged is None:
             return
         packed = pack(read_checkpoint(checkpoint), "1", judged, run.out_dir / "bundles")
-        metrics = asyncio.run(evaluate(packed.root, judged, "auto", progress))
+        metrics = asyncio.run(evaluate(packed.root, judged, "auto", progress)).metrics
         trackers.metrics(_flat({kind: metrics[kind] for kind in ("box", "mask") if kind in metrics}), run.recipe.epochs)
         trackers.artefacts(packed.root, "bundle")
     typer.echo(f"wrote {packed.root}: box AP {metrics['box']['AP']}, AP50 {metrics['box']['AP50']} on {judged.split}")

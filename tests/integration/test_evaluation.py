@@ -1,0 +1,109 @@
+"""`rcnn evaluate` on a shipped bundle: the golden images, labelled with what is expected of them."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser
+from typer.testing import CliRunner
+
+from model.commands import app
+from service.bundle import read_bundle, write_bundle
+from tests.conftest import ZOO
+from tests.integration.test_page import browser as browser
+
+BUNDLE = ZOO / "blood-cells"
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle's golden images as a COCO dataset; the expected detections are the truth."""
+    root = tmp_path_factory.mktemp("golden")
+    (root / "images").mkdir()
+    bundle = read_bundle(BUNDLE)
+    labels = bundle.manifest.labels
+    document: dict[str, Any] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 10 * index, "name": label} for index, label in enumerate(labels)],
+    }
+    for number, name in enumerate(bundle.golden_images()):
+        path = root / "images" / Path(name).name
+        shutil.copyfile(bundle.path(name), path)
+        with Image.open(path) as picture:
+            width, height = picture.size
+        document["images"].append({"id": number, "file_name": path.name, "width": width, "height": height})
+        for row in json.loads(bundle.path(f"{name}.json").read_text())["detections"]:
+            x1, y1, x2, y2 = row["box"]
+            box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "category_id": 10 * labels.index(row["label"])}
+            document["annotations"].append({**box, "id": len(document["annotations"]), "image_id": number})
+    (root / "val.json").write_text(json.dumps(document))
+    return root
+
+
+@pytest.fixture(scope="module")
+def blind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model allowed to report two detections an image."""
+    source = read_bundle(BUNDLE)
+    root = tmp_path_factory.mktemp("blind") / "1"
+    shutil.copytree(source.root, root)
+    shutil.rmtree(root / "golden")
+    manifest = source.manifest.model_dump(mode="json", exclude={"files", "schema_version"})
+    write_bundle(root, manifest | {"postprocess": manifest["postprocess"] | {"max_detections": 2}})
+    return root
+
+
+@pytest.fixture(scope="module")
+def evaluated(golden: Path, blind: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with metrics.json and report.html of the shipped bundle, compared with the blind one."""
+    out = tmp_path_factory.mktemp("evaluated")
+    command = ["evaluate", str(BUNDLE), str(golden), "--engine", "onnx", "--out", str(out), "--compare", str(blind)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_what_is_expected_is_found(evaluated: Path) -> None:
+    """All of it, AP near 1; being better than another model is no failure."""
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    assert metrics["operating_point"]["precision"] == metrics["operating_point"]["recall"] == 1.0
+    assert metrics["box"]["AP50"] > 0.95
+    assert {"detector", "decode"} <= set(metrics["stage_ms"]) and metrics["throughput_images_per_s"] > 0
+    assert metrics["compared_with"]["AP"][0]["low"] > 0.3
+
+
+def test_a_drop_in_ap_is_exit_code_one(golden: Path, blind: Path) -> None:
+    """And is said in one line."""
+    command = ["evaluate", str(blind), str(golden), "--engine", "onnx", "--compare", str(BUNDLE), "--max-drop", "0.05"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert "at most 0.05 is allowed" in result.output
+
+
+def test_a_dataset_of_other_classes_is_refused(golden: Path, tmp_path: Path) -> None:
+    """Rather than judged with AP 0."""
+    document = json.loads((golden / "val.json").read_text())
+    for category in document["categories"]:
+        category["name"] += "x"
+    shutil.copytree(golden / "images", tmp_path / "images")
+    (tmp_path / "val.json").write_text(json.dumps(document))
+    result = CliRunner().invoke(app, ["evaluate", str(BUNDLE), str(tmp_path), "--engine", "onnx"])
+    assert result.exit_code == 1 and "RBCx" in result.output and "finds RBC, WBC, Platelets" in result.output
+
+
+# Last: while the browser lives, this thread has an event loop running, and no other can be started.
+def test_the_report_needs_nothing_else(evaluated: Path, browser: Browser) -> None:
+    """Opened from disk it draws its charts, asks for nothing and complains of nothing."""
+    complaints: list[str] = []
+    page = browser.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("request", lambda request: complaints.append(request.url) if request.url.startswith("http") else None)
+    page.goto((evaluated / "report.html").as_uri())
+    assert page.locator("svg polyline").count() >= 6
+    assert page.locator("svg rect.bar").count() >= 1
+    assert not complaints
+    assert not re.search(r"(src|href)=[\"'](?!data:)", (evaluated / "report.html").read_text())
