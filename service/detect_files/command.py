@@ -1,7 +1,6 @@
 """The wish behind a `rcnn detect` command line, checked and carried out."""
 
 import asyncio
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
@@ -101,7 +100,7 @@ def _writer(wish: Wish, sources: Sequence[Source]) -> Iterator[Writer]:
             return
     if wish.out is not None and wish.out.is_dir():
         raise UsageError(f"--out {wish.out}: is a folder; expected a file for --format {wish.format}")
-    stream = wish.out.open("w", encoding="utf-8") if wish.out else sys.stdout
+    stream = wish.out.open("w", encoding="utf-8") if wish.out else None
     try:
         match wish.format:
             case "coco":
@@ -111,5 +110,5 @@ def _writer(wish: Wish, sources: Sequence[Source]) -> Iterator[Writer]:
             case _:
                 yield Lines(stream)
     finally:
-        if wish.out:
+        if stream:
             stream.close()

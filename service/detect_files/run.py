@@ -91,7 +91,9 @@ def _progress(total: int, quiet: bool) -> Iterator[_Advance]:
 class _Bar:
     def __init__(self, total: int) -> None:
         columns = (TextColumn("detecting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        # Lines on the same terminal go above the bar; into a pipe they go untouched.
+        above = sys.stdout.isatty()
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=above)
         self._task = self._progress.add_task("detecting", total=total)
 
     def __enter__(self) -> "_Bar":

@@ -32,16 +32,16 @@ class Writer(Protocol):
 
 
 class _OfAnswers:
-    """What the writers of answers share: they ask for the answer, on a stream."""
+    """What the writers of answers share: they ask for the answer; stream None is standard output as it is by then."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str] | None) -> None:
         self._stream = stream
 
     async def ask(self, detector: Detector, body: bytes) -> Json:
         return await detector.answer(body)
 
     def close(self) -> None:
-        self._stream.flush()
+        print(end="", file=self._stream, flush=True)
 
 
 class Lines(_OfAnswers):
@@ -67,7 +67,7 @@ class CocoResults(_OfAnswers):
     the sources from 1 and category_id is the label's number in the model. file_name stands beside either.
     """
 
-    def __init__(self, stream: IO[str], ids: "CocoIds | None" = None) -> None:
+    def __init__(self, stream: IO[str] | None, ids: "CocoIds | None" = None) -> None:
         super().__init__(stream)
         self._ids, self._empty = ids, True
 

@@ -2,12 +2,13 @@
 
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -134,6 +135,25 @@ def test_elsewhere_than_on_a_terminal_progress_is_plain_lines(
     ended = detect(frames, "--url", fake_served.http_url, "--json", "--out", tmp_path / "answers.jsonl")
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 11 and ended.stdout == b""
     assert b"detecting: 11 of 11 images" in ended.stderr and b"\x1b" not in ended.stderr
+
+
+def test_on_a_terminal_progress_is_a_bar_and_the_pipe_stays_clean(fake_served: Served, frames: Path) -> None:
+    """Standard error is a terminal, standard output a pipe: a bar on the one, nothing but answers in the other."""
+    terminal, side = pty.openpty()
+    command = [sys.executable, "-m", "service.cli", "detect", str(frames), "--url", fake_served.http_url, "--json"]
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=side, env=environment) as process:
+        os.close(side)
+        shown = b""
+        with suppress(OSError):  # a terminal without a program at its other end cannot be read
+            while chunk := os.read(terminal, 4096):
+                shown += chunk
+        assert process.stdout is not None
+        lines = process.stdout.read().splitlines()
+    os.close(terminal)
+    assert process.returncode == 0
+    assert [json.loads(line)["image"]["width"] for line in lines] == list(range(61, 72))
+    assert "detecting" in shown.decode() and "11/11" in shown.decode() and "\x1b[" in shown.decode()
 
 
 @contextmanager
