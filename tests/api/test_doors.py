@@ -156,7 +156,7 @@ def test_both_doors_refuse_the_same_things(
         pytest.param({"url": "/v1/detect", "files": [("file", b"x")]}, 400, "invalid_request", id="wrong part"),
         pytest.param({"url": "/v1/detect", "json": {"images": [{"b64": "é"}]}}, 400, "invalid_request", id="not ASCII"),
         pytest.param(
-            {"url": "/v1/detect?masks=rle", "json": {"images": [{"b64": "aGk="}]}},
+            {"url": "/v1/detect?masks=rle", "json": {"images": [{"b64": "aGk="}], "masks": "png"}},
             400,
             "invalid_option",
             id="two places",

@@ -6,7 +6,7 @@ from typing import get_origin
 
 from service.api.rest.accepts import JSON, PICTURES
 from service.api.rest.bodies import Images
-from service.api.rest.schemas import AnswerFormat, QueryOptions
+from service.api.rest.schemas import AnswerFormat, JsonBody, QueryOptions, RestOptions
 from service.detections import DetectOptions
 from service.errors import InvalidOption
 
@@ -39,17 +39,23 @@ def read_query(items: Sequence[tuple[str, str]]) -> QueryOptions:
 
 
 def choose(images: Images, query: QueryOptions, kind: str) -> Wish:
-    """A JSON body's own options, else the query's. Raises InvalidOption where two wishes exclude each other."""
-    in_query = query.model_fields_set - {"version"}
-    if images.options and in_query:
-        raise InvalidOption(f"{', '.join(sorted(in_query))}: with a JSON body, options belong into the body.")
-    chosen = images.options or query
+    """The query's options and a JSON body's together. Raises InvalidOption where two wishes exclude each other."""
+    chosen = _together(query, images.options) if images.options else query
     wish = Wish(chosen.to_values(), kind, chosen.format, chosen.image_id)
     if kind in PICTURES:
         return _drawn(wish, len(images.bodies))
     if wish.format != "rcnn" and wish.options.masks not in ("none", "rle"):
         raise InvalidOption(f"masks: format={wish.format} holds masks as rle or none, not as {wish.options.masks}.")
     return wish
+
+
+def _together(query: QueryOptions, body: JsonBody) -> RestOptions:
+    in_query = query.model_dump(exclude_unset=True, exclude={"version"})
+    in_body = body.model_dump(exclude_unset=True, exclude={"images"})
+    clashes = [name for name in in_query if name in in_body and in_query[name] != in_body[name]]
+    if clashes:
+        raise InvalidOption(f"{', '.join(clashes)}: the query says one thing, the JSON body another; say it once.")
+    return RestOptions.parse(in_query | in_body)
 
 
 def _drawn(wish: Wish, images: int) -> Wish:
