@@ -10,7 +10,8 @@ import structlog
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
-from service.api.grpc.errors import CODE
+from service.api.grpc.errors import CODE, bug_status, to_status
+from service.api.grpc.in_order import in_order
 from service.api.grpc.oip_convert import parameters, to_request, to_response
 from service.api.grpc.proto import inference_pb2 as pb
 from service.api.grpc.proto import inference_pb2_grpc as pb_grpc
@@ -37,34 +38,26 @@ class OipServicer(pb_grpc.GRPCInferenceServiceServicer):
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         return await _answered(context, lambda: self._infer(request, context))
 
-    async def ModelStreamInfer(self, requests: AsyncIterator[pb.ModelInferRequest], context: Context) -> None:
+    async def ModelStreamInfer(
+        self, requests: AsyncIterator[pb.ModelInferRequest], context: Context
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
         """Ordered. Nothing is read from the wire while _MOST_INSIDE requests are unanswered or unsent."""
-        pending: asyncio.Queue[asyncio.Task[pb.ModelStreamInferResponse] | None] = asyncio.Queue()
-        free = asyncio.Semaphore(_MOST_INSIDE)
 
-        async def read() -> None:
-            await free.acquire()
-            async for request in requests:
-                pending.put_nowait(group.create_task(self._streamed(request, context)))
-                await free.acquire()
-            pending.put_nowait(None)
+        async def answer(index: int, request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
+            return await self._streamed(request, context)
 
-        async with asyncio.TaskGroup() as group:
-            group.create_task(read())
-            while (task := await pending.get()) is not None:
-                await context.write(await task)
-                free.release()
+        async for response in in_order(requests, answer, _MOST_INSIDE):
+            yield response
 
     async def _streamed(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelStreamInferResponse:
+        message, answer = "", pb.ModelInferResponse(id=request.id)
         try:
             answer = await self._infer(request, context)
         except ServiceError as error:
-            message, answer = str(error), pb.ModelInferResponse(id=request.id)
+            message = f"{error.code}: {error}"
         except Exception as error:
             _log.error("unexpected error", exc_info=error)
-            message, answer = "Something broke on our side.", pb.ModelInferResponse(id=request.id)
-        else:
-            message = ""
+            message = bug_status("").message
         answer.parameters["triton_final_response"].bool_param = True
         return pb.ModelStreamInferResponse(error_message=message, infer_response=answer)
 
@@ -156,11 +149,14 @@ def _sent(context: Context, name: str) -> str | None:
 
 
 async def _answered(context: Context, answer: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Await answer; an error ends the call with its status."""
+    """Await answer; an error ends the call with its status, the details in the trailers as rcnn.v1 has them."""
+    id = request_id(_sent(context, "x-request-id"))
     try:
         return await answer()
     except ServiceError as error:
-        await context.abort(CODE[type(error)], f"{error.code}: {error}")
+        code, status = CODE[type(error)], to_status(error, id)
     except Exception as error:
-        _log.error("unexpected error", exc_info=error)
-        await context.abort(grpc.StatusCode.INTERNAL, "internal: something broke on our side")
+        _log.error("unexpected error", request_id=id, exc_info=error)
+        code, status = grpc.StatusCode.INTERNAL, bug_status(id)
+    trailers = (("grpc-status-details-bin", status.SerializeToString()), ("x-request-id", id))
+    await context.abort(code, status.message, trailers)

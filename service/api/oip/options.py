@@ -29,10 +29,9 @@ def read_parameters(parameters: Mapping[str, Parameter], wants_masks: bool) -> C
     timeout_s = _timeout_s(sent.pop("timeout", 0))
     if str(sent.pop("priority", 0)) != "0":
         raise InvalidOption("priority: expected 0. Send the header X-Request-Priority: high to go first.")
-    masks = sent.setdefault("masks", "rle")
-    if masks not in ("none", "rle"):
-        raise InvalidOption(f"masks: expected none or rle, got {masks!r:.40}; the masks output holds run lengths.")
-    options = Options.parse(sent).to_values()
+    options = Options.parse({"masks": "rle", **sent}).to_values()
+    if options.masks not in ("none", "rle"):
+        raise InvalidOption(f"masks: expected none or rle, got {options.masks}; the masks output holds run lengths.")
     return Chosen(options if wants_masks else replace(options, masks="none"), timeout_s)
 
 

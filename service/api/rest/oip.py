@@ -137,10 +137,12 @@ def _answering(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except ServiceError as error:
-            return _json({"error": str(error)}, STATUS[type(error)], retry_after(error))
+            return _json({"error": f"{error.code}: {error}"}, STATUS[type(error)], retry_after(error))
         except Exception as error:
             _log.error("unexpected error", request_id=request.state.request_id, exc_info=error)
-            return _json({"error": "Something broke on our side; the log line with this X-Request-Id says what."}, 500)
+            return _json(
+                {"error": "internal: something broke on our side; the log line with this X-Request-Id says what."}, 500
+            )
 
     return answer
 
