@@ -42,6 +42,7 @@ class Evaluation:
     curves: dict[str, NDArray[np.float64]]  # by kind: precision (10 IoUs, 101 recalls, classes), -1 where undefined
     by_class: dict[str, list[Matches]]  # by kind
     images: list[ImageMatch]  # at the operating threshold
+    outlines: list[list[dict[str, Any]]]  # of the detections in images, compressed run lengths; empty without masks
     confusion: NDArray[np.int64]  # (classes + 1, classes + 1)
     reliability: Reliability
 
@@ -125,7 +126,8 @@ def _judged(model: ServedModel, data: CocoSplit, passed: _Pass) -> Evaluation:
         },
         "d_ece": trusted.error,
     }
-    images = [_match(answer, image, data, threshold) for answer, image in zip(passed.answers, data.images, strict=True)]
+    pairs = list(zip(passed.answers, data.images, strict=True))
+    images = [_match(answer, image, data, threshold) for answer, image in pairs]
     identity = {"name": model.id.name, "version": model.id.version, "digest": model.id.digest}
     return Evaluation(
         data=data,
@@ -135,6 +137,7 @@ def _judged(model: ServedModel, data: CocoSplit, passed: _Pass) -> Evaluation:
         curves={kind: judged.eval["precision"][..., 0, -1] for kind, judged in judges.items()},
         by_class=by_class,
         images=images,
+        outlines=[_outlines(answer, data, threshold) for answer in passed.answers],
         confusion=confusion(images, len(data.labels)),
         reliability=trusted,
     )
@@ -179,8 +182,7 @@ def coco_results(answer: Answer, image_id: int, data: CocoSplit) -> list[dict[st
 
 def _match(answer: Answer, image: dict[str, Any], data: CocoSplit, threshold: float) -> ImageMatch:
     found = answer.detections
-    known = [index for index, label in enumerate(found.labels) if label in data.labels]
-    kept = np.array([index for index in known if found.scores[index] >= threshold], np.int64)
+    kept = _kept(answer, data, threshold)
     objects = data.annotations[image["id"]]
     plain, crowd = ([row for row in objects if bool(row["iscrowd"]) == is_crowd] for is_crowd in (False, True))
     return match_image(
@@ -191,6 +193,19 @@ def _match(answer: Answer, image: dict[str, Any], data: CocoSplit, threshold: fl
         np.array([data.class_index[row["category_id"]] - 1 for row in plain], np.int64),
         _boxes_xyxy(crowd),
     )
+
+
+def _kept(answer: Answer, data: CocoSplit, threshold: float) -> NDArray[np.int64]:
+    """Indices of the detections of data's classes at the threshold, best score first as they come."""
+    found = answer.detections
+    known = np.array([label in data.labels for label in found.labels], bool)
+    return np.flatnonzero(known & (found.scores >= threshold))
+
+
+def _outlines(answer: Answer, data: CocoSplit, threshold: float) -> list[dict[str, Any]]:
+    masks = answer.detections.masks or ()
+    chosen = [masks[index] for index in _kept(answer, data, threshold)] if masks else []
+    return [{"size": list(mask.size_hw), "counts": mask.counts} for mask in chosen if isinstance(mask, RleMask)]
 
 
 def _boxes_xyxy(rows: list[dict[str, Any]]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,9 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from typer.testing import CliRunner
 
+from model.commands import app
 from model.datasets import read_dataset
 from model.recipes import Recipe, Stage
 from service.bundle import read_bundle
@@ -26,6 +29,7 @@ SHORT = Recipe(
     architecture="maskrcnn_small_fpn",
     stages=(STAGE, dataclasses.replace(STAGE, epochs=1, schedule="trapezoid", decay_epochs=0.5, channel_gain=0.5)),
     batch=2,
+    model_options={"box_batch_size_per_image": 16, "rpn_post_nms_top_n_train": 50},
     preprocess={"resize": "fit", "min_size": 64, "max_size": 96, "canvas_grid": [[64, 96], [96, 64], [96, 96]]},
     postprocess={"score_threshold": 0.5, "iou_threshold": 0.5, "max_detections": 100},
 )
@@ -100,6 +104,20 @@ def test_a_run_is_recorded_with_its_bundle(dataset: Path, tmp_path: Path) -> Non
     assert {"val/box/AP", "val/box/AP50", "learning_rate"} <= set(run.data.metrics)
     kept = client.download_artifacts(run.info.run_id, "bundle", str(tmp_path))
     assert read_bundle(Path(kept)).manifest.labels == ("round", "square")
+
+
+def test_broken_annotations_stop_training_before_it_begins(dataset: Path, tmp_path: Path) -> None:
+    """Exit 1, the file and the object named, nothing written; a wrong architecture is a question of usage."""
+    broken = tmp_path / "broken"
+    shutil.copytree(dataset, broken)
+    document = json.loads((broken / "train.json").read_text())
+    document["annotations"][4]["bbox"][2] = 0
+    (broken / "train.json").write_text(json.dumps(document))
+    command = ["train", str(broken), "--out", str(tmp_path / "run"), "--arch"]
+    result = CliRunner().invoke(app, [*command, "maskrcnn_small_fpn"])
+    assert result.exit_code == 1 and not (tmp_path / "run").exists()
+    assert "train.json: object 5: has box" in result.output and "--skip-broken" in result.output
+    assert CliRunner().invoke(app, [*command, "yolo"]).exit_code == 2
 
 
 def test_another_recipe_is_not_mixed_into_a_run(dataset: Path, recipe: Path, tmp_path: Path) -> None:
