@@ -76,7 +76,8 @@ def encode_picture(width: int, height: int, level: int = 128, format: str = "PNG
 @pytest.fixture(scope="session")
 def served() -> Iterator[Served]:
     """The shipped models behind every door, as `rcnn serve` starts them."""
-    with run_server({}) as server:
+    patience = {"RCNN_DEFAULT_TIMEOUT_MS": "60000"}  # a machine that runs tests may be busy with others
+    with run_server(patience) as server:
         yield server
 
 

@@ -59,6 +59,7 @@ class Visit:
         """Give the page an image and return the service's answer once it is drawn."""
         with self.page.expect_response(lambda r: "/detect" in r.url and r.request.method == "POST") as answered:
             self.upload(name, body)
+        assert answered.value.ok, f"{answered.value.status} {answered.value.text()}"
         expect(self.page.locator(f"#page[data-image='{name}']")).to_have_attribute("data-state", "done")
         answer: dict[str, Any] = answered.value.json()
         return answer
