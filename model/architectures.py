@@ -137,3 +137,14 @@ def build(name: str, num_classes: int, **options: Any) -> FasterRCNN:
     if name not in ARCHITECTURES:
         raise ValueError(f"no architecture {name!r}; known: {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name].build(num_classes, **options)
+
+
+def trunk_norms(model: FasterRCNN) -> list[nn.BatchNorm2d]:
+    """The batch norms of the trunk, without those of the pyramid."""
+    return [module for module in model.backbone.body.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def set_trunk_eps(model: FasterRCNN, eps: float) -> None:
+    """Give every batch norm of the trunk this epsilon."""
+    for norm in trunk_norms(model):
+        norm.eps = eps

@@ -14,11 +14,17 @@ from model.rounding import Verdict, above, suppress, top
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far two right programs may lie apart where a decision is taken."""
+    """How far two right programs may lie apart: where a decision is taken, and in detections taken for equal."""
 
     logit: float = 2e-5  # objectness, relative to 1 + its size
     score: float = 2e-5  # class probability
     box_px: float = 5e-3
+    equal_score: float = 1e-3
+    equal_box_px: float = 0.5
+
+
+ROUNDING = Tolerance()
+HALF_ROUNDING = Tolerance(logit=2e-2, score=1e-2, box_px=0.25, equal_score=3e-2, equal_box_px=2.0)  # of an fp16 trunk
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 
-from model.bracket import Bracket, Tolerance, bracket
+from model.bracket import ROUNDING, Bracket, Tolerance, bracket
 from model.datasets import CocoSplit
 from model.restore import restore
 from service.bundle import Bundle
@@ -19,8 +19,7 @@ from service.postprocess.boxes import Picked, pick
 from service.preprocess import to_canvas
 
 SCORE_FLOOR = 0.05
-BOX_TOLERANCE_PX, SCORE_TOLERANCE = 0.5, 1e-3
-ROUNDING = Tolerance()
+_HEAD_BOXES = 10
 
 
 @dataclass(frozen=True)
@@ -64,23 +63,26 @@ def compare(
     exported = _exported(model, engine, canvases, sizes_hw)
     total, brackets = NOTHING, None
     for index, (ours, theirs) in enumerate(zip(exported, eager.found, strict=True)):
-        there, back = match(theirs, ours), match(ours, theirs)
+        there, back = match(theirs, ours, tolerance), match(ours, theirs, tolerance)
         total += there.parity
         if there.lone or back.lone:
             brackets = brackets or bracket(model, eager.images, eager.features, tolerance, SCORE_FLOOR)
-            flips = _explained(theirs, there.lone, brackets[index]) + _explained(ours, back.lone, brackets[index])
+            possible = brackets[index]
+            flips = _explained(theirs, there.lone, possible, tolerance) + _explained(
+                ours, back.lone, possible, tolerance
+            )
             total += Parity(0, len(there.lone) + len(back.lone) - flips, flips, 0.0, 0.0)
     return total
 
 
-def _explained(found: Picked, lone: list[int], possible: Bracket) -> int:
+def _explained(found: Picked, lone: list[int], possible: Bracket, tolerance: Tolerance) -> int:
     """How many of found's lone detections are possible but not sure."""
     sure = possible.sure.numpy()
     close = Picked(
         possible.boxes_xyxy.numpy()[~sure], possible.scores.numpy()[~sure], possible.label_ids.numpy()[~sure]
     )
     alone = Picked(found.boxes_xyxy[lone], found.scores[lone], found.label_ids[lone])
-    return len(lone) - len(match(alone, close).lone)
+    return len(lone) - len(match(alone, close, tolerance).lone)
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,20 @@ class Match:
     lone: list[int]
 
 
-def match(wanted: Picked, offered: Picked) -> Match:
+def match(wanted: Picked, offered: Picked, tolerance: Tolerance = ROUNDING) -> Match:
     """
     For each wanted detection the equal among offered: same label, box and score within tolerance, used once.
 
     Those within the score tolerance of SCORE_FLOOR may be on either side of it, and are not asked for.
     """
     free = np.ones(len(offered.scores), bool)
-    asked = np.flatnonzero(wanted.scores > SCORE_FLOOR + SCORE_TOLERANCE)
+    asked = np.flatnonzero(wanted.scores > SCORE_FLOOR + tolerance.equal_score)
     lone, worst_box, worst_score = [], 0.0, 0.0
     for index in asked:
         box_px = np.abs(offered.boxes_xyxy - wanted.boxes_xyxy[index]).max(1, initial=0)
         score = np.abs(offered.scores - wanted.scores[index])
         equal = free & (offered.label_ids == wanted.label_ids[index])
-        equal &= (box_px <= BOX_TOLERANCE_PX) & (score <= SCORE_TOLERANCE)
+        equal &= (box_px <= tolerance.equal_box_px) & (score <= tolerance.equal_score)
         if not equal.any():
             lone.append(int(index))
             continue
@@ -181,15 +183,15 @@ def _exported(
 def compare_heads(
     model: FasterRCNN, engine: Engine, bundle: Bundle, canvases: NDArray[np.uint8], sizes_hw: NDArray[np.int64]
 ) -> float:
-    """The greatest distance of any mask probability or keypoint heatmap value over the eager detections."""
+    """The greatest distance of any mask probability or heatmap value over the ten best eager detections an image."""
     eager = Eager.run(model, bundle, canvases, sizes_hw)
     heads = model.roi_heads
     if not (heads.has_mask() or heads.has_keypoint()):
         return 0.0
     output = engine.detect(canvases, sizes_hw)
-    boxes = [torch.from_numpy(found.boxes_xyxy) for found in eager.found]
+    boxes = [torch.from_numpy(found.boxes_xyxy[:_HEAD_BOXES]) for found in eager.found]
     rois = torch.cat([torch.cat([torch.full((len(b), 1), float(i)), b], 1) for i, b in enumerate(boxes)]).numpy()
-    labels = np.concatenate([found.label_ids for found in eager.found])
+    labels = np.concatenate([found.label_ids[:_HEAD_BOXES] for found in eager.found])
     if heads.has_mask():
         pooled = heads.mask_roi_pool(eager.features, boxes, eager.images.image_sizes)
         wanted = heads.mask_predictor(heads.mask_head(pooled)).sigmoid()[torch.arange(len(labels)), labels]

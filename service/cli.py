@@ -180,8 +180,14 @@ def train(context: typer.Context) -> None:
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def export(context: typer.Context) -> None:
-    """Turn a trained checkpoint into a bundle."""
+    """Turn trained weights into a bundle."""
     _run_model_command("export", context)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def architectures(context: typer.Context) -> None:
+    """List the architectures that can be exported, with the evidence for each."""
+    _run_model_command("architectures", context)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -23,8 +23,9 @@ _LIMITS = Limits(max_bytes=50_000_000, max_pixels=50_000_000)
 def self_check(bundle: Bundle, engine: Engine) -> None:
     """Raises BundleInvalid saying which golden image disagrees and how."""
     for name in bundle.golden_images():
-        expected = json.loads(bundle.path(f"{name}.json").read_bytes())["detections"]
-        found = _run(bundle, engine, name)
+        document = json.loads(bundle.path(f"{name}.json").read_bytes())
+        expected = document["detections"]
+        found = _run(bundle, engine, name, document.get("score_threshold"))
         missing = [row for row in expected if not _is_found(row, *found)]
         if missing:
             first = missing[0]
@@ -34,12 +35,16 @@ def self_check(bundle: Bundle, engine: Engine) -> None:
             )
 
 
-def _run(bundle: Bundle, engine: Engine, name: str) -> tuple[Picked, NDArray[np.float32], tuple[str, ...]]:
+def _run(
+    bundle: Bundle, engine: Engine, name: str, score_threshold: float | None
+) -> tuple[Picked, NDArray[np.float32], tuple[str, ...]]:
+    """score_threshold is that of the expectations where it is not the bundle's own."""
     manifest = bundle.manifest
     image = decode(bundle.path(name).read_bytes(), _LIMITS)
     canvas, geometry = to_canvas(image, manifest.preprocess)
     defaults = manifest.postprocess
-    nms = NmsOptions(defaults.score_threshold / 2, defaults.iou_threshold, "hard", False, defaults.max_detections, None)
+    least = (defaults.score_threshold if score_threshold is None else score_threshold) / 2
+    nms = NmsOptions(least, defaults.iou_threshold, "hard", False, defaults.max_detections, None)
     found = detect_batch(engine, [Work(canvas, geometry.resized_hw, nms, False)])[0]
     return found.picked, geometry.to_image_pixels(found.picked.boxes_xyxy), manifest.labels
 

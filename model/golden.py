@@ -1,0 +1,87 @@
+"""The golden examples of a bundle: pictures, their licence, and the detections expected of them."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from model.datasets import CocoSplit
+from service.api.rest.answers import render_answer
+from service.app import Service
+from service.detections import DetectOptions
+from service.settings import read_settings
+
+GOLDEN_COUNT = 3
+FAINT_SCORE = 0.05  # asked for where a picture shows nothing above the bundle's own threshold
+_GOLDEN_BYTES, _GOLDEN_OBJECTS = 200_000, range(8, 120)
+_DRAWN_SIZES = ((240, 320), (320, 240), (256, 256))
+
+
+def from_dataset(examples: CocoSplit, folder: Path) -> None:
+    """Small pictures with neither too few nor too many objects, evenly spread from dark to bright."""
+    suitable = [
+        examples.image_path(image)
+        for image in examples.images
+        if examples.image_path(image).stat().st_size <= _GOLDEN_BYTES
+        and len(examples.annotations[image["id"]]) in _GOLDEN_OBJECTS
+    ] or [examples.image_path(image) for image in examples.images]
+    suitable.sort(key=lambda path: (float(np.asarray(Image.open(path).convert("RGB")).mean()), path.name))
+    ranks = np.linspace(0, len(suitable) - 1, GOLDEN_COUNT + 1)[1:]  # the very darkest shows little
+    from_files([suitable[rank] for rank in sorted({int(rank) for rank in ranks})], folder)
+
+
+def from_files(paths: Sequence[Path], folder: Path) -> None:
+    """The pictures given, numbered in their order."""
+    folder.mkdir()
+    for number, path in enumerate(paths, start=1):
+        shutil.copyfile(path, folder / f"{number}-{path.name}")
+
+
+def drawn(folder: Path) -> None:
+    """Pictures of discs and boxes over soft light: no data needed, the same every time."""
+    folder.mkdir()
+    for number, (height, width) in enumerate(_DRAWN_SIZES, start=1):
+        rng = np.random.default_rng(number)
+        light = rng.integers(40, 200, (4, 5, 3)).astype(np.uint8)
+        picture = cv2.resize(light, (width, height), interpolation=cv2.INTER_CUBIC)
+        for _ in range(12):
+            centre, radius = (int(rng.integers(width)), int(rng.integers(height))), int(rng.integers(8, 60))
+            colour = tuple(int(v) for v in rng.integers(0, 256, 3))
+            if rng.random() < 0.5:
+                cv2.circle(picture, centre, radius, colour, -1, cv2.LINE_AA)
+            else:
+                corner = (centre[0] + radius, centre[1] + int(rng.integers(8, 60)))
+                cv2.rectangle(picture, centre, corner, colour, -1)
+        cv2.imwrite(str(folder / f"{number}-drawn.png"), picture)
+
+
+async def write_expectations(draft: Path) -> dict[str, int]:
+    """
+    Write `<image>.json` beside each golden image: what the exported graphs find in it. -> detections by image.
+
+    Where the bundle's own threshold leaves nothing, what is fainter is kept, so that the self-check has something to
+    check; the file says which threshold it was.
+    """
+    service = Service(read_settings(bundles=str(draft), engine="onnx", default_timeout_ms=600_000))
+    await service.load(check=False)
+    counts = {}
+    try:
+        bundle = service.models.get().bundle
+        own = bundle.manifest.postprocess.score_threshold
+        for name in bundle.golden_images():
+            body, threshold = bundle.path(name).read_bytes(), own
+            answer = await service.predictor.predict(body, DetectOptions())
+            if not len(answer.detections) and own > FAINT_SCORE:
+                threshold = FAINT_SCORE
+                answer = await service.predictor.predict(body, DetectOptions(score_threshold=threshold))
+            rendered = render_answer(answer, "")
+            kept = {"image": rendered["image"], "score_threshold": threshold, "detections": rendered["detections"]}
+            (draft / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+            counts[name] = len(answer.detections)
+        return counts
+    finally:
+        await service.unload()
