@@ -65,6 +65,18 @@ def serving(settings: Mapping[str, object]) -> Iterator[Service]:
             process.wait(timeout=STOP_S)
 
 
+@contextmanager
+def serving_nothing() -> Iterator[str]:
+    """The address of a server that answers everything at once: what is measured on it is the driver and the machine."""
+    command = [sys.executable, "-m", "loadtests.bench.null_server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
+
+
 def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path) -> dict[str, int]:
     give_up_s = time.monotonic() + START_S
     while time.monotonic() < give_up_s and process.poll() is None:

@@ -1,8 +1,6 @@
 """What the driver itself can do, against a server that does nothing: no other figure here can be better than this."""
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import uvloop
 from loadtests.bench.figures import Figure, Plan, Result
 from loadtests.driver import Order, Target, drive_closed
 from loadtests.pictures import Picture, read_pictures, resize_to
+from loadtests.serving import serving_nothing
 
 TITLE = "driver: its own ceiling, against a server that does nothing"
 REQUESTS, HTTPX_REQUESTS = 6000, 300
@@ -27,17 +26,10 @@ class Cost:
 
 def measure(plan: Plan) -> Result:
     """The driver as every scenario uses it, answers parsed and checked; and httpx sending the same, unparsed."""
-    server = subprocess.Popen([sys.executable, "-m", "loadtests.bench.null_server"], stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    try:
-        url = f"http://127.0.0.1:{int(server.stdout.readline())}"
-        (picture,) = resize_to(read_pictures(None)[:1], [(64, 64)])
+    (picture,) = resize_to(read_pictures(None)[:1], [(64, 64)])
+    with serving_nothing() as url:
         ours = _cost(lambda: _drive(url, picture, plan.clients), REQUESTS)
         others = _cost(lambda: _drive_httpx(url, picture, plan.clients), HTTPX_REQUESTS)
-    finally:
-        server.terminate()
-        server.wait()
-        server.stdout.close()
     return Result(
         [
             Figure("ceiling", ours.rate_per_s, "requests/s"),

@@ -6,7 +6,7 @@ from statistics import median
 
 from loadtests import plot, report
 from loadtests.bench.figures import Figure, Plan, Result
-from loadtests.bench.parts.overload import ENGINE_DELAY_MS, FACTOR, capacity
+from loadtests.bench.parts.overload import DEADLINE_MS, ENGINE_DELAY_MS, FACTOR, capacity
 from loadtests.driver import Target
 from loadtests.histogram import percentiles
 from loadtests.pictures import Picture, read_pictures, resize_to, spread_sizes_wh
@@ -20,7 +20,6 @@ HIGH_SHARE = 0.2
 """Of the capacity: what the high-priority callers ask for. The engine is then seldom idle even without the others, so a
 batch that is running when a request comes, which nothing can interrupt, is part of both p95."""
 HEADER = ("X-Request-Priority", "high")
-DEADLINE_MS = 1000
 ROUNDS = 3
 
 

@@ -83,6 +83,7 @@ def test_mixed_sizes_are_answered_without_error_and_as_alone(tmp_path: Path) -> 
     arguments = ["-p", "mixed-sizes", "--rounds", "1", "--seconds", "1", "--out", str(tmp_path)]
     CliRunner().invoke(command, arguments)
     figures = {figure["name"]: figure for figure in json.loads((tmp_path / "bench.json").read_text())["figures"]}
-    assert figures["errors"]["value"] == 0
-    assert figures["answers that differ from those alone"]["value"] == 0
-    assert figures["mean batch, 16 sizes"]["value"] > 1
+    for delay in ("20 ms", "100 ms"):
+        assert figures[f"{delay}: errors"]["value"] == 0
+        assert figures[f"{delay}: answers that differ from those alone"]["value"] == 0
+        assert figures[f"{delay}: mean batch, 16 sizes"]["value"] > 1
