@@ -1,5 +1,6 @@
 """A keypoints model behind both doors, on the fake engine: every detection comes with its named points."""
 
+import base64
 from collections.abc import Iterator
 
 import grpc
@@ -43,3 +44,16 @@ def test_grpc_names_every_point(served: Served) -> None:
     assert [point.name for point in found.keypoints] == ["near", "far"]
     for point, expected in zip(found.keypoints, row["keypoints"], strict=True):
         assert (point.x, point.y, point.score) == pytest.approx(expected, abs=1e-2)
+
+
+def test_the_open_inference_protocol_has_them_as_an_output(served: Served) -> None:
+    """The same points as REST, and their shape in the metadata."""
+    body = encode_picture(240, 120)
+    (row,) = httpx.post(f"{served.http_url}/v1/detect", content=body).json()["detections"]
+    image = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [base64.b64encode(body).decode()]}
+    asked = {"inputs": [image], "outputs": [{"name": "keypoints"}]}
+    (output,) = httpx.post(f"{served.http_url}/v2/models/toy/infer", json=asked).json()["outputs"]
+    assert output["shape"] == [1, 1, 2, 3]
+    assert output["data"] == pytest.approx([value for point in row["keypoints"] for value in point], abs=1e-3)
+    told = httpx.get(f"{served.http_url}/v2/models/toy").json()["outputs"][-1]
+    assert told == {"name": "keypoints", "datatype": "FP32", "shape": [-1, -1, 2, 3]}

@@ -54,7 +54,7 @@ class OpenInference:
                 f"model_name: the body names {request.model_name!r:.100}, the path {call.name!r:.100}."
             )
         model = self._models.get(call.name, call.version or None)
-        outputs = check_outputs(request.outputs, model.segments, call.name)
+        outputs = check_outputs(request.outputs, model)
         chosen = read_parameters(request.parameters, "masks" in outputs)
         images = await asyncio.to_thread(read_images, request.inputs, self.limits)
         answers = await self._detect(images, chosen, call)

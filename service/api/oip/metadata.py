@@ -17,7 +17,7 @@ def model_metadata(model: ServedModel, versions: list[str]) -> dict[str, Any]:
         "versions": versions,
         "platform": f"rcnn_{model.engine.name}",
         "inputs": [dict(tensor) for tensor in INPUTS],
-        "outputs": [dict(tensor) for tensor in outputs_of(model.segments)],
+        "outputs": [dict(tensor) for tensor in outputs_of(model)],
     }
 
 
@@ -34,7 +34,7 @@ def model_config(model: ServedModel) -> dict[str, Any]:
         "backend": model.engine.name,
         "max_batch_size": 0,
         "input": [{**_tensor(tensor), "optional": True} for tensor in INPUTS],
-        "output": [_tensor(tensor) for tensor in outputs_of(model.segments)],
+        "output": [_tensor(tensor) for tensor in outputs_of(model)],
     }
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from service.api.oip.values import OutputTensor
 from service.detections import Answer, RleMask
 from service.errors import InvalidRequest
+from service.models import ServedModel
 
 OUTPUTS: tuple[dict[str, object], ...] = (
     {"name": "boxes", "datatype": "FP32", "shape": [-1, -1, 4]},
@@ -15,20 +16,28 @@ OUTPUTS: tuple[dict[str, object], ...] = (
     {"name": "labels", "datatype": "INT64", "shape": [-1, -1]},
     {"name": "num_detections", "datatype": "INT32", "shape": [-1]},
 )
+KEYPOINTS: dict[str, object] = {"name": "keypoints", "datatype": "FP32"}
 MASKS: dict[str, object] = {"name": "masks", "datatype": "BYTES", "shape": [-1, -1]}
 
 
-def outputs_of(segments: bool) -> tuple[dict[str, object], ...]:
-    """Name, datatype and shape of every output of a model; masks only where it has them."""
-    return (*OUTPUTS, MASKS) if segments else OUTPUTS
+def outputs_of(model: ServedModel) -> tuple[dict[str, object], ...]:
+    """Name, datatype and shape of every output of a model: masks and keypoints only where it has them."""
+    masks = (MASKS,) if model.segments else ()
+    return (*OUTPUTS, *masks, *({**KEYPOINTS, "shape": [-1, -1, J, 3]} for J in _points(model)))
 
 
-def check_outputs(asked: Sequence[str], segments: bool, model: str) -> tuple[str, ...]:
+def _points(model: ServedModel) -> tuple[int, ...]:
+    """How many points model names on an object; nothing if it finds none."""
+    skeleton = model.bundle.manifest.keypoints
+    return (len(skeleton.names),) if skeleton else ()
+
+
+def check_outputs(asked: Sequence[str], model: ServedModel) -> tuple[str, ...]:
     """The outputs to send: those asked for, or all. Raises InvalidRequest naming what there is."""
-    known = [str(output["name"]) for output in outputs_of(segments)]
+    known = [str(output["name"]) for output in outputs_of(model)]
     unknown = [name for name in asked if name not in known]
     if unknown:
-        raise InvalidRequest(f"outputs: {model} has no {', '.join(unknown):.200}; it has {', '.join(known)}.")
+        raise InvalidRequest(f"outputs: {model.id.name} has no {', '.join(unknown):.200}; it has {', '.join(known)}.")
     if len(set(asked)) < len(asked):
         raise InvalidRequest("outputs: the same output is asked for twice.")
     return tuple(asked) or tuple(known)
@@ -37,7 +46,8 @@ def check_outputs(asked: Sequence[str], segments: bool, model: str) -> tuple[str
 def to_outputs(answers: Sequence[Answer], names: Sequence[str]) -> tuple[OutputTensor, ...]:
     """
     boxes [N, D, 4] (x1, y1, x2, y2 in image pixels), scores [N, D], labels [N, D] (1 is the first class),
-    num_detections [N], masks [N, D] (COCO run lengths). Rows from num_detections on are 0, or empty.
+    num_detections [N], masks [N, D] (COCO run lengths),
+    keypoints [N, D, J, 3] (x, y, score). Rows from num_detections on are 0, or empty.
     """
     most = max(len(answer.detections) for answer in answers)
     return tuple(_output(name, answers, most) for name in names)
@@ -50,6 +60,10 @@ def _output(name: str, answers: Sequence[Answer], most: int) -> OutputTensor:
     if name == "masks":
         elements = [counts for answer in answers for counts in _padded_masks(answer, most)]
         return OutputTensor(name, "BYTES", (len(answers), most), elements)
+    if name == "keypoints":
+        points = [keypoints.points_xys for a in answers if (keypoints := a.detections.keypoints) is not None]
+        padded = _padded(points, most, np.float32)
+        return OutputTensor(name, "FP32", padded.shape, padded)
     if name == "boxes":
         padded = _padded([answer.detections.boxes_xyxy for answer in answers], most, np.float32)
         return OutputTensor(name, "FP32", padded.shape, padded)
