@@ -235,7 +235,7 @@ def request_of(image: bytes, options: Mapping[str, Any], model: str | None, vers
     return pb.DetectRequest(image=image, model=model or "", version=version or "", options=message)
 
 
-def refusal_of_status(status: status_pb2.Status) -> Refusal:
+def refusal_of_status(status: status_pb2.Status | pb.Status) -> Refusal:
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     for detail in status.details:
         detail.Unpack(info)

@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-from google.rpc import error_details_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
@@ -73,6 +73,9 @@ def test_a_stream_answers_in_order_and_an_error_stands_in_its_place(stub: pb_grp
         if index == 7:
             assert response.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
             assert response.error.message.startswith("unsupported_media_type: ")
+            same = status_pb2.Status.FromString(response.error.SerializeToString())
+            assert (same.code, same.message) == (response.error.code, response.error.message)
+            assert same.details[0].Is(error_details_pb2.ErrorInfo.DESCRIPTOR)
         else:
             assert response.answer.image_width == 60 + index
             assert response.answer.request_id == f"mine/{index}"
@@ -228,7 +231,7 @@ def test_grpcurl_finds_its_way_by_reflection(grpcurl: str, fake_served: Served) 
     address, detect = fake_served.grpc_address, "rcnn.v1.DetectionService/Detect"
     assert "rcnn.v1.DetectionService" in ask(address, "list").stdout.split()
     described = ask(address, "describe", "rcnn.v1.DetectStreamResponse").stdout
-    assert ".google.rpc.Status error = 3" in described
+    assert ".rcnn.v1.Status error = 3" in described
     image = base64.b64encode(GOOD).decode()
     found = json.loads(ask("-d", "@", address, detect, sent=json.dumps({"image": image})).stdout)
     assert found["model"]["name"] == "toy" and found["detections"][0]["label"] == "thing"

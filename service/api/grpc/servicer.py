@@ -56,7 +56,8 @@ class DetectionServicer(pb_grpc.DetectionServiceServicer):
         async def answer(index: int, request: pb.DetectRequest) -> pb.DetectStreamResponse:
             outcome = await self._outcome(request, _Call(f"{call.id}/{index}", call.priority, None))
             if isinstance(outcome, status_pb2.Status):
-                return pb.DetectStreamResponse(index=index, error=outcome)
+                error = pb.Status(code=outcome.code, message=outcome.message, details=outcome.details)
+                return pb.DetectStreamResponse(index=index, error=error)
             return pb.DetectStreamResponse(index=index, answer=outcome)
 
         async for response in in_order(requests, answer, self._most):

@@ -4,7 +4,6 @@ import sys
 from importlib import resources
 from pathlib import Path
 
-from google.rpc import status_pb2
 from grpc_tools import protoc
 
 _ROOT = Path(__file__).parents[4]
@@ -14,8 +13,7 @@ _SOURCES = sorted(str(path.relative_to(_ROOT)) for path in Path(__file__).parent
 def generate(out: Path) -> None:
     """Write out/service/api/grpc/proto/*_pb2.py and their companions. Raises SystemExit if protoc refuses."""
     well_known = resources.files("grpc_tools") / "_proto"
-    google_rpc = Path(status_pb2.__file__).parents[2]
-    includes = [f"-I{folder}" for folder in (_ROOT, google_rpc, well_known)]
+    includes = [f"-I{folder}" for folder in (_ROOT, well_known)]
     code = protoc.main(
         ["protoc", *includes, f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}", *_SOURCES]
     )
