@@ -42,7 +42,7 @@ def subject(name: str) -> Iterator[Subject]:
     if name == RESNET50:
         with tempfile.TemporaryDirectory(prefix="rcnn-bench-") as folder:
             model = spread(RESNET50, 91)
-            bundle = _export(model, Path(folder))
+            bundle = export_resnet50(model, Path(folder), [(800, 1088), (1344, 1344)])
             image = cv2.resize(_golden(read_bundle(ZOO / "blood-cells")), _IMAGE_HW[::-1])
             yield Subject(name, model, bundle, image.astype(np.uint8))
         return
@@ -69,7 +69,8 @@ def spread(name: str, num_classes: int) -> FasterRCNN:
     return model.eval()
 
 
-def _export(model: FasterRCNN, folder: Path) -> Bundle:
+def export_resnet50(model: FasterRCNN, folder: Path, canvas_grid: list[tuple[int, int]]) -> Bundle:
+    """model, a RESNET50, as a bundle in folder."""
     export_graphs(model, folder, 1000, _MEAN, _STD)
     manifest: dict[str, Any] = {
         "name": "resnet50",
@@ -81,7 +82,7 @@ def _export(model: FasterRCNN, folder: Path) -> Bundle:
             "resize": "fit",
             "min_size": 800,
             "max_size": 1333,
-            "canvas_grid": [[800, 1088], [1344, 1344]],
+            "canvas_grid": [list(canvas_hw) for canvas_hw in canvas_grid],
             "mean": _MEAN,
             "std": _STD,
         },
