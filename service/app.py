@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import structlog
 import uvicorn
 
@@ -47,6 +48,7 @@ class Service:
     """Everything a pod runs. `serve()` is its life; after `load()`, `predictor` works without any door too."""
 
     def __init__(self, settings: Settings) -> None:
+        cv2.setNumThreads(1)  # one thread a request: OpenCV would start one for every core of the host
         self._settings = settings
         self.health, self.metrics, self.models = Health(), Metrics(), Models()
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
