@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from model.commands import app
 from service.bundle import read_bundle, write_bundle
 from tests.conftest import ZOO
-from tests.integration.test_page import browser as browser
 
 BUNDLE = ZOO / "blood-cells"
 
