@@ -1,6 +1,5 @@
 """How long a caller will be inside: what is ahead of it, corrected by how wrong such predictions have been."""
 
-_CALM, _MOST_STRETCH = 1.25, 4.0
 _FRESH = 0.03  # weight of the latest caller: about the last 30 count
 
 
@@ -8,17 +7,13 @@ class Forecast:
     """
     Learns from every caller that was answered. Times are seconds.
 
-    The correction is the mean of actual by predicted plus two mean deviations, both running: the rule by which TCP
-    sets its retransmission timer (Jacobson, Congestion Avoidance and Control, 1988), and it recovers as quickly.
+    The correction is the mean error of the prediction plus two mean deviations, both running: so TCP sets its
+    retransmission timer (Jacobson, Congestion Avoidance and Control, 1988).
     """
 
     def __init__(self) -> None:
         self.outside_s = 0.0  # mean time a caller spends before and after the queue: decoding, encoding
-        self._ratio, self._deviation = 1.0, (_CALM - 1) / 2
-
-    @property
-    def stretch(self) -> float:
-        return min(max(self._ratio + 2 * self._deviation, 1.0), _MOST_STRETCH)
+        self._error_s = self._deviation_s = 0.0
 
     def stay_s(self, ahead_s: float, own_s: float) -> float:
         """
@@ -28,12 +23,13 @@ class Forecast:
         """
         if ahead_s <= own_s:
             return ahead_s + own_s
-        return (ahead_s + own_s) * self.stretch + self.outside_s
+        correction_s = self._error_s + 2 * self._deviation_s
+        return max(ahead_s + own_s + correction_s, 2 * own_s) + self.outside_s
 
     def learn(self, ahead_s: float, own_s: float, queued_s: float, outside_s: float) -> None:
         """A caller was answered: queued_s from entering the queue to its result, outside_s for the rest."""
         self.outside_s += _FRESH * (outside_s - self.outside_s)
         if ahead_s > 0:  # alone, nothing is learned about waiting
-            error = min(queued_s / (ahead_s + own_s), _MOST_STRETCH) - self._ratio
-            self._ratio += _FRESH * error
-            self._deviation += _FRESH * (abs(error) - self._deviation)
+            error_s = queued_s - ahead_s - own_s - self._error_s
+            self._error_s += _FRESH * error_s
+            self._deviation_s += _FRESH * (abs(error_s) - self._deviation_s)
