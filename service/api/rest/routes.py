@@ -18,6 +18,7 @@ from service.api.rest.openapi import DETECT_ERRORS, MODEL_ERRORS, detect_operati
 from service.api.rest.schemas import ModelOut, ModelsOut, StateOut
 from service.api.rest.wishes import choose, read_query
 from service.detections import Answer
+from service.engine.precision import ap_lost
 from service.errors import CallerLeft, InvalidOption, ModelNotFound
 from service.health import Health, State
 from service.images import Limits, decode
@@ -126,6 +127,7 @@ class RestDoor:
             "default": model is self._models.get(),
             "engine": model.engine.name,
             "precision": model.engine.precision,
+            "ap_lost": ap_lost(model.bundle, model.engine.precision),
             "postprocess": manifest.postprocess.model_dump(),
             "canvas_grid": list(manifest.preprocess.canvas_grid),
             "keypoints": manifest.keypoints and manifest.keypoints.model_dump(),

@@ -161,6 +161,7 @@ class ModelOut(BaseModel):
     default: bool
     engine: str
     precision: str
+    ap_lost: float | None = Field(description="AP in [0, 1] this precision loses against fp32, where measured.")
     postprocess: dict[str, float]
     canvas_grid: list[tuple[int, int]]
     examples: list[str]

@@ -58,3 +58,9 @@ def test_the_flags_are_those_linux_reports(tmp_path: Path) -> None:
     file.write_text("processor\t: 0\nFeatures\t: asimd bf16\n")
     assert has_bf16(cpu_features(file))
     assert len(cpu_features(tmp_path / "none")) == 1
+
+
+def test_the_loss_is_the_worse_of_boxes_and_masks(tmp_path: Path) -> None:
+    """What the model's description shows; a gain is negative."""
+    bf16 = {"box": {"AP": 0.51}, "mask": {"AP": 0.397}}
+    assert ap_lost(bundle_with(tmp_path, {**FP32, "precisions": {"bf16": bf16}}), "bf16") == pytest.approx(0.003)
