@@ -15,7 +15,7 @@ Refuse = Callable[..., str]
         pytest.param(["--set", "settings.maxInflight=3"], ["settings", "maxInflight"], id="misspelt-setting"),
         pytest.param(["--set", "image.tags=1"], ["image", "tags"], id="misspelt-in-image"),
         pytest.param(["--set", "probes.readiness.path=/x"], ["readiness", "path"], id="probe-path"),
-        pytest.param(["--set", "settings.engine=tensorrt"], ["settings", "engine", "openvino"], id="unknown-engine"),
+        pytest.param(["--set", "settings.engine=torch"], ["settings", "engine", "openvino"], id="unknown-engine"),
         pytest.param(["--set", "replicas=-1"], ["replicas"], id="negative"),
         pytest.param(["--set-string", "replicas=2"], ["replicas", "integer"], id="text-for-a-number"),
         pytest.param(["--set", "image.digest=sha256:12"], ["digest"], id="short-digest"),
