@@ -1,0 +1,76 @@
+"""What is asked of a candidate, one bounded mean each, and what has been learned of it so far."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from deploy.judge.confidence import mean_interval
+from deploy.judge.evidence import Floats, log_e_above, log_e_below, threshold
+
+State = Literal["worse", "fine", "open"]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """
+    The candidate may not have a mean above margin. weight is its share of the alpha kept for rolling back.
+
+    Rolling back takes evidence that the mean is above the margin; promoting takes evidence that it is below.
+    """
+
+    name: str
+    question: str  # for people: what the mean is of
+    margin: float  # (0, 1)
+    weight: float  # shares of all guards add up to 1
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Observations in [0, 1] by bucket: counts, low and high edges, each (B,); equal edges where values are exact."""
+
+    counts: Floats
+    low: Floats
+    high: Floats
+
+    @property
+    def total(self) -> int:
+        return int(self.counts.sum())
+
+    @classmethod
+    def of_events(cls, events: float, total: float) -> "Tally":
+        """Something that happened in `events` of `total` cases."""
+        values = np.array([0.0, 1.0])
+        return cls(np.array([total - events, events], np.float64), values, values)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One guard after all that was seen until now."""
+
+    guard: Guard
+    observations: int
+    mean: float | None  # of bucket middles; None without observations
+    interval: tuple[float, float]  # 95 %, at all times at once
+    log_e_worse: float  # against "the mean is at most the margin"
+    log_e_fine: float  # against "the mean is at least the margin"
+    state: State
+
+
+def read(guard: Guard, tally: Tally, alpha_rollback: float, alpha_promote: float) -> Reading:
+    """
+    Buckets count by the edge that favours caution: the low one for worse, the high one for fine.
+
+    alpha_rollback is for all guards together and split by weight (union bound). alpha_promote is not split: a release
+    is promoted only if every guard is fine, and a bad one has at least one guard that is wrongly so (Berger 1982).
+    """
+    worse = float(log_e_above(tally.counts, tally.low, guard.margin))
+    fine = float(log_e_below(tally.counts, tally.high, guard.margin))
+    mean = float(tally.counts @ (tally.low + tally.high) / 2 / tally.total) if tally.total else None
+    state: State = "open"
+    if worse >= threshold(alpha_rollback * guard.weight):
+        state = "worse"
+    elif fine >= threshold(alpha_promote):
+        state = "fine"
+    interval = mean_interval(tally.counts, tally.low, tally.high, 0.05)
+    return Reading(guard, tally.total, mean, interval, worse, fine, state)
