@@ -1,0 +1,134 @@
+"""
+What a candidate saw beside what the stable model saw in the same image: object by object, then in one word.
+
+Two answers are paired one to one, those that overlap most first. Where boxes of one answer overlap each other less than
+match_iou, as after NMS, a box can hardly have two partners to choose from, so taking the best first loses nothing to an
+optimal assignment; and unlike that, it gives every pair the same partners whichever answer is called stable.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.detections import Detections, RleMask
+from service.mask_overlap import mask_iou
+
+Outcome = Literal["agree", "missed", "extra", "relabelled", "moved", "mask_changed", "score_shifted", "candidate_error"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+_GRAVEST_FIRST: tuple[Outcome, ...] = ("missed", "extra", "relabelled", "moved", "mask_changed", "score_shifted")
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """What two answers may differ by and still agree."""
+
+    match_iou: float = 0.5  # at least: the same object
+    box_iou: float = 0.8  # at least: the same place
+    mask_iou: float = 0.8  # at least: the same mask
+    score: float = 0.1  # at most: the same certainty
+
+
+@dataclass(frozen=True)
+class Match:
+    """One object seen by both: indices into the two answers, and how the two differ."""
+
+    stable: int
+    candidate: int
+    box_iou: float
+    score_change: float  # candidate less stable
+    mask_iou: float | None  # None without masks on both sides
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """
+    outcome is the gravest thing that happened to any object. missed and extra are indices into the stable and the
+    candidate's answer. disagreement is the share of all objects of both answers without a partner that agrees, 0 to 1.
+    """
+
+    outcome: Outcome
+    disagreement: float
+    matches: tuple[Match, ...] = ()
+    missed: tuple[int, ...] = ()
+    extra: tuple[int, ...] = ()
+    objects: Mapping[Outcome, int] = field(default_factory=dict)
+
+
+CANDIDATE_FAILED = Pairing("candidate_error", 1.0)
+
+
+def pair(
+    stable: Detections, candidate: Detections, score_threshold: float, tolerances: Tolerances = Tolerances()
+) -> Pairing:
+    """
+    Compare two answers to the same question.
+
+    An object seen by one side alone is forgiven if its score is within tolerance of score_threshold: had the other side
+    seen it with a score as much lower as is tolerated, it would not have been in the answer.
+    Raises ValueError if the answers are of images of different sizes.
+    """
+    if stable.image_hw != candidate.image_hw:
+        raise ValueError(f"answers about images of {stable.image_hw} and {candidate.image_hw}")
+    partners = _partners(stable, candidate, tolerances.match_iou)
+    matches = tuple(_match(stable, candidate, *partner, tolerances) for partner in partners)
+    certain = score_threshold + tolerances.score
+    missed = _alone(stable, {match.stable for match in matches}, certain)
+    extra = _alone(candidate, {match.candidate for match in matches}, certain)
+    objects: Counter[Outcome] = Counter(match.outcome for match in matches)
+    objects.update({"missed": len(missed), "extra": len(extra)})
+    seen = 2 * len(matches) + len(missed) + len(extra)
+    outcome: Outcome = next((outcome for outcome in _GRAVEST_FIRST if objects[outcome]), "agree")
+    disagreement = 1 - 2 * objects["agree"] / seen if seen else 0.0
+    return Pairing(outcome, disagreement, matches, missed, extra, dict(objects))
+
+
+def _partners(stable: Detections, candidate: Detections, least_iou: float) -> list[tuple[int, int, float]]:
+    """(stable, candidate, IoU): partners of the same label first, then those left over whatever their label."""
+    ious = box_ious(stable.boxes_xyxy, candidate.boxes_xyxy)
+    same = np.array(stable.labels, object)[:, None] == np.array(candidate.labels, object)[None, :]
+    rows, columns = np.nonzero(ious >= least_iou)
+    order = np.lexsort((columns, rows, -ious[rows, columns], ~same[rows, columns]))
+    taken, taken_there, found = set(), set(), []
+    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if row not in taken and column not in taken_there:
+            taken.add(row)
+            taken_there.add(column)
+            found.append((row, column, float(ious[row, column])))
+    return found
+
+
+def _match(
+    stable: Detections, candidate: Detections, here: int, there: int, box_iou: float, tolerances: Tolerances
+) -> Match:
+    mask, other = (found.masks[i] if found.masks else None for found, i in ((stable, here), (candidate, there)))
+    overlap = mask_iou(mask, other) if isinstance(mask, RleMask) and isinstance(other, RleMask) else None
+    change = float(candidate.scores[there] - stable.scores[here])
+    outcome: Outcome = "agree"
+    if stable.labels[here] != candidate.labels[there]:
+        outcome = "relabelled"
+    elif box_iou < tolerances.box_iou:
+        outcome = "moved"
+    elif (mask is None) != (other is None) or (overlap is not None and overlap < tolerances.mask_iou):
+        outcome = "mask_changed"
+    elif abs(change) > tolerances.score:
+        outcome = "score_shifted"
+    return Match(here, there, box_iou, change, overlap, outcome)
+
+
+def _alone(found: Detections, matched: set[int], certain: float) -> tuple[int, ...]:
+    return tuple(i for i, score in enumerate(found.scores.tolist()) if i not in matched and score >= certain)
+
+
+def box_ious(boxes_xyxy: NDArray[np.float32], others_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(A, 4) and (B, 4) -> (A, B), 0 where neither has an area."""
+    low = np.maximum(boxes_xyxy[:, None, :2], others_xyxy[None, :, :2])
+    high = np.minimum(boxes_xyxy[:, None, 2:], others_xyxy[None, :, 2:])
+    both = np.prod(np.maximum(high - low, 0), -1)
+    area, other_area = (np.prod(b[:, 2:] - b[:, :2], -1) for b in (boxes_xyxy, others_xyxy))
+    either = area[:, None] + other_area[None, :] - both
+    return np.asarray(np.divide(both, either, out=np.zeros_like(both), where=either > 0), np.float32)
