@@ -1,19 +1,16 @@
 """The composition root: builds everything once, in order; tears it down in reverse; knows all other modules."""
 
 import asyncio
-import contextlib
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import structlog
-import uvicorn
 
 from service.admission import Admission
 from service.batching import Batcher, Budget
@@ -26,6 +23,7 @@ from service.engine.threads import available_cpus
 from service.errors import BundleInvalid
 from service.gpu import GpuUnavailable, read_gpus
 from service.health import Health, State
+from service.http_server import HttpServer
 from service.images import Limits
 from service.metrics import Metrics, ModelMetrics
 from service.models import Models, ServedModel
@@ -182,7 +180,7 @@ class Service:
         else:
             loading.cancel()
 
-    async def _drain(self, http: "_HttpServer", admin: "_HttpServer", grpc_door: "GrpcDoor") -> None:
+    async def _drain(self, http: HttpServer, admin: HttpServer, grpc_door: "GrpcDoor") -> None:
         # 1. Unready at once, and new requests are refused.
         self.health.become(State.DRAINING)
         _log.info("draining", timeout_s=self._settings.drain_timeout_s)
@@ -193,7 +191,7 @@ class Service:
         # 3. Metrics last, so that the drain itself can be watched.
         admin.should_exit = True
 
-    def _http_server(self) -> "_HttpServer":
+    def _http_server(self) -> HttpServer:
         from service.api.rest.app import create_rest_app
         from service.api.rest.bodies import BodyLimits
         from service.api.rest.early import EarlyRefusal
@@ -208,7 +206,7 @@ class Service:
         app = create_rest_app(door, status, version("rcnn"))
         app.router.routes.extend(OipRestDoor(self._oip(), body.timeout_s).routes())
         refusing = EarlyRefusal(app, self.predictor, self.metrics)
-        return _HttpServer(refusing, settings.host, settings.http_port, settings.drain_timeout_s)
+        return HttpServer(refusing, settings.host, settings.http_port, settings.drain_timeout_s)
 
     def _oip(self) -> "OpenInference":
         from service.api.oip.inference import OpenInference
@@ -220,9 +218,9 @@ class Service:
         parts = (self.predictor, self.models, self.repository, self.health, self.metrics)
         return OpenInference(*parts, limits, version("rcnn"))
 
-    def _admin_server(self) -> "_HttpServer":
+    def _admin_server(self) -> HttpServer:
         settings = self._settings
-        return _HttpServer(self.metrics.asgi_app(), settings.host, settings.metrics_port, settings.drain_timeout_s)
+        return HttpServer(self.metrics.asgi_app(), settings.host, settings.metrics_port, settings.drain_timeout_s)
 
     async def _watch_gpus(self) -> None:
         while True:
@@ -245,39 +243,3 @@ def _batch_runner(engine: Engine, observer: ModelMetrics) -> Callable[[Sequence[
         return found
 
     return run
-
-
-class _HttpServer(uvicorn.Server):
-    """uvicorn on a socket bound at once, so that a taken port is known before models load; signals stay ours."""
-
-    def __init__(self, app: Any, host: str, port: int, drain_timeout_s: float) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # asyncio sets TCP_NODELAY only where the socket names TCP; without it, answers wait for a delayed ACK.
-        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((host, port))
-        except OSError as error:
-            raise OSError(f"cannot listen for HTTP on {host}:{port}: {error.strerror}") from error
-        self.port: int = self._socket.getsockname()[1]
-        self.finished = asyncio.Event()
-        super().__init__(
-            uvicorn.Config(
-                app,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=int(drain_timeout_s) or 1,
-            )
-        )
-
-    async def serve_on_socket(self) -> None:
-        try:
-            await self.serve(sockets=[self._socket])
-        finally:
-            self.finished.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
