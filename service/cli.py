@@ -196,6 +196,17 @@ def evaluate(context: typer.Context) -> None:
     _run_model_command("evaluate", context)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def gate(context: typer.Context) -> None:
+    """Judge a release: promote (exit 0), rollback (1) or undecided (3)."""
+    try:
+        commands = importlib.import_module("deploy.judge.commands")
+        commands.app(context.args, prog_name="rcnn gate")
+    except ImportError as error:
+        typer.echo(f"rcnn gate: a package is missing ({error}); install rcnn[gate,train]", err=True)
+        raise typer.Exit(USAGE) from error
+
+
 def _run_model_command(name: str, context: typer.Context) -> None:
     try:
         commands = importlib.import_module("model.commands")

@@ -4,16 +4,14 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
 from playwright.sync_api import Browser
 from typer.testing import CliRunner
 
 from model.commands import app
-from service.bundle import read_bundle, write_bundle
 from tests.conftest import ZOO
+from tests.integration.labelled import altered, golden_dataset
 
 BUNDLE = ZOO / "blood-cells"
 
@@ -21,39 +19,13 @@ BUNDLE = ZOO / "blood-cells"
 @pytest.fixture(scope="module")
 def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle's golden images as a COCO dataset; the expected detections are the truth."""
-    root = tmp_path_factory.mktemp("golden")
-    (root / "images").mkdir()
-    bundle = read_bundle(BUNDLE)
-    labels = bundle.manifest.labels
-    document: dict[str, Any] = {
-        "images": [],
-        "annotations": [],
-        "categories": [{"id": 10 * index, "name": label} for index, label in enumerate(labels)],
-    }
-    for number, name in enumerate(bundle.golden_images()):
-        path = root / "images" / Path(name).name
-        shutil.copyfile(bundle.path(name), path)
-        with Image.open(path) as picture:
-            width, height = picture.size
-        document["images"].append({"id": number, "file_name": path.name, "width": width, "height": height})
-        for row in json.loads(bundle.path(f"{name}.json").read_text())["detections"]:
-            x1, y1, x2, y2 = row["box"]
-            box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "category_id": 10 * labels.index(row["label"])}
-            document["annotations"].append({**box, "id": len(document["annotations"]), "image_id": number})
-    (root / "val.json").write_text(json.dumps(document))
-    return root
+    return golden_dataset(BUNDLE, tmp_path_factory.mktemp("golden"))
 
 
 @pytest.fixture(scope="module")
 def blind(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model allowed to report two detections an image."""
-    source = read_bundle(BUNDLE)
-    root = tmp_path_factory.mktemp("blind") / "1"
-    shutil.copytree(source.root, root)
-    shutil.rmtree(root / "golden")
-    manifest = source.manifest.model_dump(mode="json", exclude={"files", "schema_version"})
-    write_bundle(root, manifest | {"postprocess": manifest["postprocess"] | {"max_detections": 2}})
-    return root
+    return altered(BUNDLE, tmp_path_factory.mktemp("blind") / "1", postprocess={"max_detections": 2})
 
 
 @pytest.fixture(scope="module")
