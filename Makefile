@@ -37,8 +37,9 @@ image: ## build the container image and ask it for a detection (needs root, buil
 	deploy/image/build.sh
 	deploy/image/smoke.sh
 
-dashboards: install ## render the Grafana dashboards into the chart
+dashboards: install ## render the Grafana dashboards and the alert rules into the chart
 	$(RUN) python -m deploy.dashboards --out helm/rcnn/dashboards
+	$(RUN) python -m deploy.alerts --out helm/rcnn/rules
 
 proto: install ## regenerate the gRPC code
 	$(RUN) python -m service.api.grpc.proto.generate

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Bring what the tests use beside Python packages: helm, grpcurl, protocol clients, Chromium, node. What cannot be had is said, not fatal:
+# Bring what the tests use beside Python packages: helm, grpcurl, protocol clients, Chromium, node, Prometheus. What cannot be had is said, not fatal:
 # the tests that need it then skip with the same words (and fail where CI is set).
 set -u
 here=$(dirname "$0")
@@ -21,6 +21,11 @@ if ! command -v node >/dev/null && command -v apt-get >/dev/null && [[ $(id -u) 
     echo "tools: installing nodejs" >&2
     { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nodejs; } >/dev/null 2>&1 || true
 fi
+if ! command -v promtool >/dev/null && command -v apt-get >/dev/null && [[ $(id -u) == 0 ]]; then
+    echo "tools: installing prometheus and prometheus-alertmanager" >&2
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends prometheus prometheus-alertmanager; } >/dev/null 2>&1 || true
+fi
+command -v promtool >/dev/null || echo "tools: no prometheus; the tests of alerts and dashboards will be skipped" >&2
 command -v node >/dev/null || echo "tools: no node; the JavaScript client's test will be skipped" >&2
 command -v go >/dev/null || echo "tools: no go; the Go client's test will be skipped" >&2
 exit 0
