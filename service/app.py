@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import structlog
@@ -26,6 +26,7 @@ from service.gpu import GpuUnavailable, read_gpus
 from service.health import Health, State
 from service.http_server import HttpServer
 from service.images import Limits
+from service.memory import BodyMemory, DecodeMemory
 from service.metrics import Metrics, ModelMetrics
 from service.models import Models, ServedModel
 from service.predictor import Predictor
@@ -53,7 +54,13 @@ class Service:
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
         self._engine_threads: dict[ServedModel, ThreadPoolExecutor] = {}
         self.repository = Repository(settings.model_repository, self.models, self._build, self._retire)
-        self.image_limits = Limits(settings.max_image_bytes, int(settings.max_image_megapixels * 1e6))
+        self.image_limits = Limits(
+            settings.max_image_bytes,
+            int(settings.max_image_megapixels * 1e6),
+            settings.max_image_side_px,
+            DecodeMemory(int(settings.decode_memory_mb * 1e6)),
+        )
+        self._body_memory = BodyMemory(int(settings.body_memory_mb * 1e6), self.metrics.body_memory)
         admission = Admission(settings.max_in_flight, settings.high_priority_places, self.metrics.in_flight)
         self.predictor = Predictor(
             self.models,
@@ -144,17 +151,18 @@ class Service:
         # The models begin to load in threads, and the doors are imported meanwhile: half of what a start takes.
         loading = asyncio.create_task(self.load())
         await asyncio.sleep(0)
+        from service.api.grpc.limits import GrpcLimits
         from service.api.grpc.oip import OipServicer
         from service.api.grpc.server import GrpcDoor
         from service.api.grpc.servicer import DetectionServicer
 
         http, admin = self._http_server(), self._admin_server()
         grpc_door = GrpcDoor(
-            DetectionServicer(self.predictor, self.metrics, settings.max_in_flight_per_stream),
+            DetectionServicer(self.predictor, self.metrics, self._body_memory, settings.max_in_flight_per_stream),
             OipServicer(self._oip()),
             self.health,
             self.models,
-            settings.max_image_bytes,
+            GrpcLimits(settings.max_image_bytes, settings.max_header_bytes, settings.max_grpc_calls),
         )
         grpc_port = await grpc_door.start(settings.host, settings.grpc_port)
         tasks = [asyncio.create_task(server.serve_on_socket()) for server in (http, admin)]
@@ -202,27 +210,42 @@ class Service:
         from service.api.rest.status import StatusDoor
 
         settings = self._settings
-        body = BodyLimits(settings.max_image_bytes, settings.max_images_per_request, settings.body_timeout_ms / 1e3)
-        door = RestDoor(self.predictor, self.models, self.health, self.metrics, body, self.image_limits)
+        most, body_timeout_s = settings.max_images_per_request, settings.body_timeout_ms / 1e3
+        body = BodyLimits(settings.max_image_bytes, most, settings.max_request_bytes, body_timeout_s)
+        parts = (self.predictor, self.models, self.health, self.metrics)
+        door = RestDoor(*parts, body, self.image_limits, self._body_memory)
         status = StatusDoor(self.models, self.health, self.metrics)
         app = create_rest_app(door, status, version("rcnn"))
         app.router.routes.extend(OipRestDoor(self._oip(), body.timeout_s).routes())
         refusing = EarlyRefusal(app, self.predictor, self.metrics)
-        return HttpServer(refusing, settings.host, settings.http_port, settings.drain_timeout_s)
+        return self._guarded_server(refusing, settings.http_port)
 
     def _oip(self) -> "OpenInference":
         from service.api.oip.inference import OpenInference
         from service.api.oip.values import TensorLimits
 
+        settings, image = self._settings, self.image_limits
         limits = TensorLimits(
-            self._settings.max_images_per_request, self.image_limits.max_bytes, self.image_limits.max_pixels
+            settings.max_images_per_request, image.max_bytes, image.max_pixels, settings.max_request_bytes
         )
         parts = (self.predictor, self.models, self.repository, self.health, self.metrics)
-        return OpenInference(*parts, limits, version("rcnn"))
+        return OpenInference(*parts, limits, self._body_memory, version("rcnn"))
 
     def _admin_server(self) -> HttpServer:
+        return self._guarded_server(self.metrics.asgi_app(), self._settings.metrics_port)
+
+    def _guarded_server(self, app: Any, port: int) -> HttpServer:
+        from service.api.rest.connection import ConnectionGuard, ConnectionLimits
+
         settings = self._settings
-        return HttpServer(self.metrics.asgi_app(), settings.host, settings.metrics_port, settings.drain_timeout_s)
+        limits = ConnectionLimits(
+            settings.max_connections,
+            settings.max_header_bytes,
+            settings.header_timeout_ms / 1e3,
+            settings.body_timeout_ms / 1e3,
+        )
+        guard = ConnectionGuard(limits, self.metrics)
+        return HttpServer(app, settings.host, port, settings.drain_timeout_s, guard.protocol)
 
     async def _watch_gpus(self) -> None:
         while True:

@@ -12,7 +12,7 @@ import uvicorn
 class HttpServer(uvicorn.Server):
     """uvicorn on a socket bound at once, so that a taken port is known before models load; signals stay ours."""
 
-    def __init__(self, app: Any, host: str, port: int, drain_timeout_s: float) -> None:
+    def __init__(self, app: Any, host: str, port: int, drain_timeout_s: float, protocol: Any = "auto") -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # asyncio sets TCP_NODELAY only where the socket names TCP; without it, answers wait for a delayed ACK.
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -26,6 +26,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=protocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

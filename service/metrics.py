@@ -58,6 +58,9 @@ class Metrics:
             "rcnn_queued_work_seconds", "Seconds of engine work waiting: the autoscaling signal.", ["model"], registry=r
         )
         self._in_flight = Gauge("rcnn_in_flight_requests", "Requests inside.", registry=r)
+        self._body_memory = Gauge(
+            "rcnn_body_memory_bytes", "Memory held by request bodies and their copies.", registry=r
+        )
         self._shed = Counter("rcnn_shed", "Requests refused for want of capacity.", ["reason"], registry=r)
         self._rejected = Counter("rcnn_rejected_inputs", "Requests refused for their content.", ["reason"], registry=r)
         self._cancelled = Counter(
@@ -130,6 +133,9 @@ class Metrics:
     def cache_changed(self, entries: int, used_bytes: int) -> None:
         self._cache_entries.set(entries)
         self._cache_bytes.set(used_bytes)
+
+    def body_memory(self, held_bytes: int) -> None:
+        self._body_memory.set(held_bytes)
 
     def in_flight(self, count: int) -> None:
         self.in_flight_now = count

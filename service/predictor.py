@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.admission import Admission
+from service.bundle import Preprocess
 from service.detections import (
     SOFT_NMS_SIGMA,
     Answer,
@@ -90,11 +91,11 @@ class Predictor:
         Detections in the pixels of the image as a person sees it, best score first.
 
         picture is an encoded image, or one decoded already: (H, W, 3) uint8 RGB within the caller's own limits.
+        The door has asked accepting_model when the request came: what was accepted then is answered while draining too.
         timeout_s counts from this call. Raises CallerError, Unavailable or Fault (service.errors), nothing else.
         """
         watch = Stopwatch()
         deadline = time.monotonic() + (self._default_timeout_s if timeout_s is None else timeout_s)
-        self._health.check_accepting()
         model = self._models.get(model_name, version)
         nms = resolve_options(options, model)
         try:
@@ -126,10 +127,10 @@ class Predictor:
     ) -> Detections:
         """What is in the picture, by running it through the model."""
         with model.batcher.admit(deadline, high=goes_first) as ticket, model.uses.one():
-            image = await self._decoded(picture)  # (H, W, 3) uint8 RGB
-            watch.lap("decode")
-            canvas, geometry = await self._in_thread(to_canvas, image, model.bundle.manifest.preprocess)
-            watch.lap("preprocess")
+            # In one go: as many whole images are in memory as there are threads, however many wait for a batch.
+            preprocess = model.bundle.manifest.preprocess
+            canvas, geometry, preprocess_s = await self._in_thread(_prepare, picture, self._limits, preprocess)
+            watch.lap("decode", preprocess=preprocess_s)
             wants_masks = options.masks != "none" and model.segments
             work = Work(canvas, geometry.resized_hw, nms, wants_masks, model.finds_keypoints)
             pixels = canvas.shape[0] * canvas.shape[1]
@@ -140,11 +141,6 @@ class Predictor:
             detections = await self._in_thread(_finish, found, geometry, model, options.masks, self._max_mask_bytes)
             watch.lap("encode")
         return detections
-
-    async def _decoded(self, picture: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if isinstance(picture, np.ndarray):
-            return picture
-        return await self._in_thread(decode, picture, self._limits)
 
     async def _in_thread(
         self, step: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -178,6 +174,16 @@ def _label_ids(option: str, names: Sequence[str], model: ServedModel) -> list[in
     return [labels.index(name) + 1 for name in names]
 
 
+def _prepare(
+    picture: bytes | NDArray[np.uint8], limits: Limits, preprocess: Preprocess
+) -> tuple[NDArray[np.uint8], Geometry, float]:
+    """The picture on its canvas, how it got there, and the seconds that took beside decoding."""
+    image = picture if isinstance(picture, np.ndarray) else decode(picture, limits)  # (H, W, 3) uint8 RGB
+    start = time.perf_counter()
+    canvas, geometry = to_canvas(image, preprocess)
+    return canvas, geometry, time.perf_counter() - start
+
+
 def _finish(
     found: Found, geometry: Geometry, model: ServedModel, mask_format: MaskFormat, max_mask_bytes: int
 ) -> Detections:
@@ -205,9 +211,10 @@ class Stopwatch:
         self._stages_s: dict[str, float] = {}
         self._batch_size = 0
 
-    def lap(self, stage: str) -> None:
+    def lap(self, stage: str, **parts_s: float) -> None:
+        """parts_s: stages measured elsewhere which the lap held too."""
         now = time.perf_counter()
-        self._stages_s[stage] = now - self._mark
+        self._stages_s |= {stage: now - self._mark - sum(parts_s.values()), **parts_s}
         self._mark = now
 
     def record(self, batch_size: int, **stages_s: float) -> None:

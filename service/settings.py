@@ -13,6 +13,7 @@ from pydantic_settings import (
 )
 
 ZOO = Path(__file__).parent.parent / "model" / "zoo"
+MOST_BODY_COPIES = 4  # of a body in memory while it is parsed
 SHIPPED = ("nuclei", "blood-cells")  # the first is the default model
 
 
@@ -57,10 +58,27 @@ class Settings(BaseSettings):
     """Deadline of a request that names none (X-Request-Timeout-Ms, or the gRPC call's deadline)."""
     body_timeout_ms: float = Field(30_000.0, gt=0)
     """How long a request body may take to arrive."""
+    header_timeout_ms: float = Field(10_000.0, gt=0)
+    """How long a connection may take to send the head of its first request, or of the next once that has begun."""
+    max_header_bytes: int = Field(32_768, ge=1024)
+    """Bytes of a request's head (its line and headers; gRPC's metadata) at most."""
+    max_connections: int = Field(1_000, gt=0)
+    """HTTP connections at once. Beyond it the one that has waited longest without a request is closed."""
+    max_grpc_calls: int = Field(256, gt=0)
+    """gRPC calls at once, streams and health checks among them."""
+    max_request_bytes: int = Field(64_000_000, gt=0)
+    """Bytes of one request's body at most, whatever it holds."""
+    body_memory_mb: float = Field(400.0, gt=0)
+    """Memory for the bodies of all requests together, copies made while parsing included, in millions of bytes."""
+    decode_memory_mb: float = Field(600.0, gt=0)
+    """Memory for decoding of all requests together, in millions of bytes; pictures wait for it. 50 megapixels of 8-bit
+    grey or RGB take 550; the same with transparency, palettes or 16 bits 1100, and are refused by default."""
     max_image_bytes: int = Field(20_000_000, gt=0)
     """Encoded bytes of one image at most."""
     max_image_megapixels: float = Field(50.0, gt=0)
     """Pixels of one image at most, in millions; read from its header before anything is allocated."""
+    max_image_side_px: int = Field(65_500, gt=0)
+    """Pixels of one image's longer side at most."""
     max_images_per_request: int = Field(16, gt=0)
     """Images in one multipart or JSON request at most."""
     max_in_flight_per_stream: int = Field(8, gt=0)
@@ -89,6 +107,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"max_in_flight ({self.max_in_flight}) should be at least max_images_per_request "
                 f"({self.max_images_per_request}): a request of that many images could never be admitted"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_largest_body_fits(self) -> "Settings":
+        needed_mb = self.max_request_bytes * MOST_BODY_COPIES / 1e6
+        if self.body_memory_mb < needed_mb:
+            raise ValueError(
+                f"body_memory_mb ({self.body_memory_mb:g}) should be at least {MOST_BODY_COPIES} times "
+                f"max_request_bytes, {needed_mb:g}: a body of that many bytes could never be read"
             )
         return self
 

@@ -16,7 +16,7 @@ with atheris.instrument_imports(include=["service", "PIL"]):
     from service.errors import CallerError
     from service.images import Limits, decode
 
-_LIMITS = TensorLimits(max_images=4, max_image_bytes=100_000, max_image_pixels=100_000)
+_LIMITS = TensorLimits(max_images=4, max_image_bytes=100_000, max_image_pixels=100_000, max_request_bytes=10**6)
 _IMAGE_LIMITS = Limits(_LIMITS.max_image_bytes, _LIMITS.max_image_pixels)
 _ENCODINGS = (None, "gzip", "deflate")
 
@@ -37,7 +37,7 @@ def one_input(data: bytes) -> None:
 
 def _infer(rest: bytes, choice: int) -> None:
     """A REST request, as far as the model: its wrapping, header, tensors, options and encoded images."""
-    body = decompressed(rest, _ENCODINGS[(choice >> 1) % 3], _LIMITS.max_body_bytes)
+    body = decompressed(rest, _ENCODINGS[(choice >> 1) % 3], _LIMITS.max_body_bytes, lambda more: None)
     length = None
     if choice & 16 and len(body) > 1:
         length, body = str(int.from_bytes(body[:2], "little")), body[2:]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -45,6 +46,32 @@ def test_sigterm_finishes_what_was_accepted_and_exits_zero(toy_bundle: Bundle) -
             client.join(30)
         assert statuses == [200] * 6
         assert server.process.wait(30) == 0
+
+
+def test_a_body_on_its_way_is_accepted_work(toy_bundle: Bundle) -> None:
+    """Half a picture has come when the signal does; the other half is still read, and the picture answered."""
+    picture = encode_picture(64, 64)
+    head = f"POST /v1/detect HTTP/1.1\r\nHost: me\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
+    with run_server(FAKE | {"RCNN_BUNDLES": str(toy_bundle.root)}) as server:
+        address = urlsplit(server.http_url)
+        with socket.create_connection((address.hostname, address.port), timeout=20) as client:
+            client.sendall(head + picture[:50])
+            while "rcnn_body_memory_bytes 0.0" in httpx.get(f"{server.metrics_url}/metrics").text:
+                pass
+            server.process.send_signal(signal.SIGTERM)
+            while "refused" != try_ready(server.http_url):
+                pass
+            client.sendall(picture[50:])
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        assert server.process.wait(30) == 0
+
+
+def try_ready(url: str) -> str:
+    """refused once the service takes no connections."""
+    try:
+        return str(httpx.get(f"{url}/readyz").status_code)
+    except httpx.TransportError:
+        return "refused"
 
 
 def test_a_missing_bundle_is_one_clear_line(tmp_path: Path) -> None:

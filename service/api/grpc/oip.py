@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from service.api.grpc.errors import CODE, bug_status, to_status
 from service.api.grpc.in_order import in_order
+from service.api.grpc.limits import MESSAGE_COPIES
 from service.api.grpc.oip_convert import parameters, to_request, to_response
 from service.api.grpc.proto import inference_pb2 as pb
 from service.api.grpc.proto import inference_pb2_grpc as pb_grpc
@@ -64,11 +65,13 @@ class OipServicer(pb_grpc.GRPCInferenceServiceServicer):
     async def _infer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         left_s = context.time_remaining()
         deadline = None if left_s is None else time.monotonic() + left_s
-        with accounted(self._oip.metrics, "oip_grpc", request_id(_sent(context, "x-request-id"))) as outcome:
+        id = request_id(_sent(context, "x-request-id"))
+        with accounted(self._oip.metrics, "oip_grpc", id) as outcome, self._oip.memory.share() as share:
             goes = priority(_sent(context, "x-request-priority"))
             call = Call(request.model_name, request.model_version, deadline, goes)
             self._oip.accept(call, outcome)
             request.parameters.pop(_EMPTY_FINAL, None)
+            share.add(request.ByteSize() * MESSAGE_COPIES)
             inference = to_request(request)
             answer = await self._oip.infer(inference, call, outcome)
             return await asyncio.to_thread(to_response, answer)

@@ -6,6 +6,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from service.api.grpc.limits import GrpcLimits
 from service.api.grpc.oip import SERVICE as OIP_SERVICE
 from service.api.grpc.oip import OipServicer
 from service.api.grpc.proto import detection_pb2 as pb
@@ -16,7 +17,6 @@ from service.health import Health, State
 from service.models import Models
 
 SERVICE = pb.DESCRIPTOR.services_by_name["DetectionService"].full_name
-_FRAME_BYTES = 65_536  # options and framing around an image
 
 
 class GrpcDoor:
@@ -28,11 +28,9 @@ class GrpcDoor:
         open_inference: OipServicer,
         health_state: Health,
         models: Models,
-        max_image_bytes: int,
+        limits: GrpcLimits,
     ) -> None:
-        # Without so_reuseport=0 a second server would share a taken port in silence.
-        options = [("grpc.max_receive_message_length", max_image_bytes + _FRAME_BYTES), ("grpc.so_reuseport", 0)]
-        self._server = grpc.aio.server(options=options)
+        self._server = grpc.aio.server(options=limits.options(), maximum_concurrent_rpcs=limits.max_calls)
         pb_grpc.add_DetectionServiceServicer_to_server(detection, self._server)  # type: ignore[no-untyped-call]
         add_oip(open_inference, self._server)  # type: ignore[no-untyped-call]
         self._health = health.aio.HealthServicer()

@@ -11,10 +11,12 @@ from google.rpc import status_pb2
 from service.api.grpc.convert import to_options, to_response
 from service.api.grpc.errors import bug_status, to_status
 from service.api.grpc.in_order import in_order
+from service.api.grpc.limits import MESSAGE_COPIES
 from service.api.grpc.proto import detection_pb2 as pb
 from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
 from service.api.requests import accounted, priority, request_id
 from service.errors import InvalidOption, ServiceError
+from service.memory import BodyMemory
 from service.metrics import Metrics
 from service.predictor import Predictor
 
@@ -37,8 +39,11 @@ class _Call:
 class DetectionServicer(pb_grpc.DetectionServiceServicer):
     """Both methods answer one image by the same coroutine."""
 
-    def __init__(self, predictor: Predictor, metrics: Metrics, max_in_flight_per_stream: int) -> None:
-        self._predictor, self._metrics, self._most = predictor, metrics, max_in_flight_per_stream
+    def __init__(
+        self, predictor: Predictor, metrics: Metrics, memory: BodyMemory, max_in_flight_per_stream: int
+    ) -> None:
+        self._predictor, self._metrics, self._memory = predictor, metrics, memory
+        self._most = max_in_flight_per_stream
 
     async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:
         call = _read_call(context, context.time_remaining())
@@ -75,8 +80,9 @@ class DetectionServicer(pb_grpc.DetectionServiceServicer):
 
     async def _answer(self, request: pb.DetectRequest, call: _Call) -> pb.DetectResponse:
         name, version = request.model or None, request.version or None
-        with accounted(self._metrics, "grpc", call.id) as outcome:
+        with accounted(self._metrics, "grpc", call.id) as outcome, self._memory.share() as share:
             outcome.model = self._predictor.accepting_model(name, version)
+            share.add(len(request.image) * MESSAGE_COPIES)
             answer = await self._predictor.predict(
                 request.image,
                 to_options(request.options),

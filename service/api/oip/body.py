@@ -1,7 +1,7 @@
 """REST bodies of the protocol, JSON with or without binary tensors behind it <-> values."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,26 +49,35 @@ class Wanted:
         return self.binary.get(output, self.by_default)
 
 
-def decompressed(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
+_PIECE_BYTES = 250_000  # unpacked at a time
+
+
+def decompressed(body: bytes, encoding: str | None, max_bytes: int, grows: Callable[[int], None]) -> bytes:
     """
     body without its gzip or deflate (zlib) wrapping; never more than max_bytes of it are unpacked.
 
-    Raises UnsupportedMediaType, InvalidRequest or PayloadTooLarge.
+    grows is told of every piece of bytes before it is kept; what it raises ends the unpacking. Raises
+    UnsupportedMediaType, InvalidRequest or PayloadTooLarge.
     """
     if encoding in (None, "identity"):
         return body
     if encoding not in ("gzip", "deflate"):
         raise UnsupportedMediaType(f"Content-Encoding: expected gzip or deflate, got {encoding!r:.40}.")
     unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)  # tells gzip and zlib apart by itself
-    try:
-        unpacked = unpacking.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise InvalidRequest(f"The body is not {encoding}, as Content-Encoding says ({error}).") from None
-    if len(unpacked) > max_bytes:
-        raise PayloadTooLarge(f"The body unpacks to more than {max_bytes} bytes, the most accepted.")
+    unpacked = bytearray()
+    while body:
+        try:
+            piece = unpacking.decompress(body, _PIECE_BYTES)
+        except zlib.error as error:
+            raise InvalidRequest(f"The body is not {encoding}, as Content-Encoding says ({error}).") from None
+        if len(unpacked) + len(piece) > max_bytes:
+            raise PayloadTooLarge(f"The body unpacks to more than {max_bytes} bytes, the most accepted.")
+        grows(len(piece))
+        unpacked += piece
+        body = unpacking.unconsumed_tail
     if not unpacking.eof or unpacking.unused_data:
         raise InvalidRequest(f"The body is cut short, or longer than its {encoding} wrapping.")
-    return unpacked
+    return bytes(unpacked)
 
 
 def read_body(body: bytes, header_length: str | None, limits: TensorLimits) -> tuple[InferRequest, Wanted]:

@@ -16,6 +16,7 @@ from service.api.requests import Outcome
 from service.detections import Answer
 from service.errors import CallerError, InvalidOption, InvalidRequest
 from service.health import Health, State
+from service.memory import BodyMemory
 from service.metrics import Metrics
 from service.models import Models, ServedModel
 from service.predictor import Predictor
@@ -33,11 +34,12 @@ class OpenInference:
         health: Health,
         metrics: Metrics,
         limits: TensorLimits,
+        memory: BodyMemory,
         version: str,
     ) -> None:
         self._predictor, self._models, self._repository, self._health = predictor, models, repository, health
         self._statistics, self._version = metrics.statistics, version
-        self.metrics, self.limits = metrics, limits
+        self.metrics, self.limits, self.memory = metrics, limits, memory
 
     def accept(self, call: Call, outcome: Outcome) -> None:
         """Note which model is asked. Raises NotReady or ModelNotFound: cheap before a body is read."""

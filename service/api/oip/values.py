@@ -68,11 +68,12 @@ class TensorLimits:
     max_images: int
     max_image_bytes: int  # encoded
     max_image_pixels: int
+    max_request_bytes: int
 
     @property
     def max_body_bytes(self) -> int:
         """A whole request with binary tensors."""
-        return self.max_images * self.max_image_bytes + 65_536
+        return min(self.max_images * self.max_image_bytes + 65_536, self.max_request_bytes)
 
     @property
     def max_json_bytes(self) -> int:

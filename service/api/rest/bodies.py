@@ -14,9 +14,12 @@ from starlette.requests import ClientDisconnect, Request
 from service.api.options import option_error
 from service.api.rest.schemas import JsonBody
 from service.errors import BodyTooSlow, CallerLeft, InvalidRequest, PayloadTooLarge
+from service.memory import Share
 
 # Base64 takes four bytes for three; form and JSON need a little for their frame.
 _JSON_GROWTH, _FRAME_BYTES = 4 / 3, 65_536
+# How often a body is in memory at once while it is read: as it came and whole; then its parts; or text and images.
+RAW_COPIES, FORM_COPIES, JSON_COPIES = 2, 3, 4
 _PIECE_BYTES = 1_000_000  # of a multipart body, parsed before anything else gets a turn on the event loop
 
 
@@ -24,6 +27,7 @@ _PIECE_BYTES = 1_000_000  # of a multipart body, parsed before anything else get
 class BodyLimits:
     max_image_bytes: int
     max_images: int
+    max_bytes: int  # of the whole body
     timeout_s: float
 
 
@@ -36,20 +40,28 @@ class Images:
     options: JsonBody | None = None
 
 
-async def read_images(request: Request, limits: BodyLimits) -> Images:
-    """Raises InvalidRequest, InvalidOption, PayloadTooLarge or BodyTooSlow."""
+async def read_images(request: Request, limits: BodyLimits, share: Share) -> Images:
+    """share pays for the body. Raises InvalidRequest, InvalidOption, PayloadTooLarge, BodyTooSlow or Overloaded."""
+
+    async def read(most: float, copies: int) -> bytes:
+        return await read_bytes(request, min(int(most), limits.max_bytes), limits.timeout_s, share, copies)
+
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        most = int(limits.max_image_bytes * limits.max_images * _JSON_GROWTH) + _FRAME_BYTES
-        return await asyncio.to_thread(_from_json, await read_bytes(request, most, limits.timeout_s), limits)
+        most = limits.max_image_bytes * limits.max_images * _JSON_GROWTH + _FRAME_BYTES
+        return await asyncio.to_thread(_from_json, await read(most, JSON_COPIES), limits)
     if kind == "multipart/form-data":
         most = limits.max_image_bytes * limits.max_images + _FRAME_BYTES
-        return await _from_form(request.headers, await read_bytes(request, most, limits.timeout_s), limits)
-    return Images([await read_bytes(request, limits.max_image_bytes, limits.timeout_s)], single=True)
+        return await _from_form(request.headers, await read(most, FORM_COPIES), limits)
+    return Images([await read(limits.max_image_bytes, RAW_COPIES)], single=True)
 
 
-async def read_bytes(request: Request, max_bytes: int, timeout_s: float) -> bytes:
-    """The whole body. Raises PayloadTooLarge before more than max_bytes are held, BodyTooSlow or CallerLeft."""
+async def read_bytes(request: Request, max_bytes: int, timeout_s: float, share: Share, copies: int) -> bytes:
+    """
+    The whole body, paid for by share that many times over as it comes.
+
+    Raises PayloadTooLarge before more than max_bytes are held, Overloaded, BodyTooSlow or CallerLeft.
+    """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
         raise PayloadTooLarge(f"The body has {declared} bytes; at most {max_bytes} are accepted.")
@@ -57,6 +69,7 @@ async def read_bytes(request: Request, max_bytes: int, timeout_s: float) -> byte
     try:
         async with asyncio.timeout(timeout_s):
             async for chunk in request.stream():
+                share.add(len(chunk) * copies)
                 body += chunk
                 if len(body) > max_bytes:
                     raise PayloadTooLarge(f"The body has more than {max_bytes} bytes, the most accepted.")

@@ -15,7 +15,7 @@ from service.api.oip.body import decompressed, read_body, write_body
 from service.api.oip.inference import OpenInference
 from service.api.oip.values import Call
 from service.api.requests import accounted, priority
-from service.api.rest.bodies import read_bytes
+from service.api.rest.bodies import FORM_COPIES, JSON_COPIES, read_bytes
 from service.api.rest.errors import STATUS, retry_after
 from service.api.rest.routes import timeout_s_of, unless_caller_leaves
 from service.errors import InvalidRequest, NotOffered, ServiceError
@@ -58,15 +58,18 @@ class OipRestDoor:
 
     async def infer(self, request: Request) -> Response:
         arrived = time.monotonic()
-        with accounted(self._oip.metrics, "oip_rest", request.state.request_id) as outcome:
+        id = request.state.request_id
+        with accounted(self._oip.metrics, "oip_rest", id) as outcome, self._oip.memory.share() as share:
             timeout_s, goes = timeout_s_of(request), priority(request.headers.get("x-request-priority"))
             deadline = None if timeout_s is None else arrived + timeout_s  # the body's arrival included
             call = Call(*_model(request), deadline, goes)
             self._oip.accept(call, outcome)
             most = self._oip.limits.max_body_bytes
-            body = await read_bytes(request, most, self._body_timeout_s)
-            body = await asyncio.to_thread(decompressed, body, request.headers.get("content-encoding"), most)
             header_length = request.headers.get(_HEADER_LENGTH)
+            copies = JSON_COPIES if header_length is None else FORM_COPIES
+            body = await read_bytes(request, most, self._body_timeout_s, share, copies)
+            encoding = request.headers.get("content-encoding")
+            body = await asyncio.to_thread(decompressed, body, encoding, most, lambda more: share.add(copies * more))
             inference, wanted = await asyncio.to_thread(read_body, body, header_length, self._oip.limits)
             answer = await unless_caller_leaves(request, self._oip.infer(inference, call, outcome))
             content, json_length = await asyncio.to_thread(write_body, answer, wanted)
@@ -116,7 +119,8 @@ class OipRestDoor:
         return parameters
 
     async def _object(self, request: Request) -> dict[str, Any]:
-        body = await read_bytes(request, _REPOSITORY_BODY_BYTES, self._body_timeout_s)
+        with self._oip.memory.share() as share:
+            body = await read_bytes(request, _REPOSITORY_BODY_BYTES, self._body_timeout_s, share, JSON_COPIES)
         try:
             parsed = orjson.loads(body or b"{}")
         except orjson.JSONDecodeError as error:

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import time
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import orjson
@@ -22,6 +23,7 @@ from service.engine.precision import ap_lost
 from service.errors import CallerLeft, InvalidOption, ModelNotFound
 from service.health import Health, State
 from service.images import Limits, decode
+from service.memory import BodyMemory
 from service.metrics import Metrics
 from service.models import Models, ServedModel
 from service.postprocess.overlay import draw, encode
@@ -29,6 +31,7 @@ from service.predictor import Predictor
 
 Result = TypeVar("Result")
 
+_DRAWN_BYTES_PER_PIXEL = 9  # the copy drawn on, that turned for encoding, and at most as much encoded
 _JPEG_SIDE_PX = 65_500  # libjpeg's own limit
 _GZIP_LEAST_BYTES, _GZIP_LEVEL = 1_000, 1  # beyond the first level, JSON of numbers shrinks little
 
@@ -37,10 +40,17 @@ class RestDoor:
     """The routes, bound to what they call."""
 
     def __init__(
-        self, predictor: Predictor, models: Models, health: Health, metrics: Metrics, body: BodyLimits, image: Limits
+        self,
+        predictor: Predictor,
+        models: Models,
+        health: Health,
+        metrics: Metrics,
+        body: BodyLimits,
+        image: Limits,
+        memory: BodyMemory,
     ) -> None:
         self._predictor, self._models, self._health, self._metrics = predictor, models, health, metrics
-        self._body_limits, self._image_limits = body, image
+        self._body_limits, self._image_limits, self._memory = body, image, memory
 
     def router(self) -> APIRouter:
         router = APIRouter()
@@ -77,12 +87,12 @@ class RestDoor:
 
     async def _detect(self, request: Request, name: str | None) -> Response:
         arrived, id = time.monotonic(), request.state.request_id
-        with accounted(self._metrics, "rest", id) as outcome:
+        with accounted(self._metrics, "rest", id) as outcome, self._memory.share() as share:
             version = request.query_params.get("version")
             outcome.model = self._predictor.accepting_model(name, version)
             timeout_s, goes = timeout_s_of(request), priority(request.headers.get("x-request-priority"))
             query = read_query(request.query_params.multi_items())
-            images = await read_images(request, self._body_limits)
+            images = await read_images(request, self._body_limits, share)
             wish = choose(images, query, wanted_kind(request))
             if timeout_s is not None:  # the deadline counts from the request's arrival, its body's included
                 timeout_s = max(0.0, timeout_s - (time.monotonic() - arrived))
@@ -103,7 +113,9 @@ class RestDoor:
     def _draw(self, body: bytes, answer: Answer, media_type: str) -> bytes:
         if media_type == JPEG and max(answer.detections.image_hw) > _JPEG_SIDE_PX:
             raise InvalidOption(f"Accept: a JPEG has at most {_JPEG_SIDE_PX} pixels a side; ask for image/png.")
-        return encode(draw(decode(body, self._image_limits), answer.detections), media_type)
+        image, memory = decode(body, self._image_limits), self._image_limits.memory
+        with memory.room(image[:, :, 0].size * _DRAWN_BYTES_PER_PIXEL) if memory else nullcontext():
+            return encode(draw(image, answer.detections), media_type)
 
     async def list_models(self) -> dict[str, Any]:
         """All models served; the first is the default."""

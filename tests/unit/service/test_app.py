@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from service.app import _HttpServer
+from service.http_server import HttpServer
 
 
 async def _app(scope: object, receive: object, send: object) -> None: ...
@@ -11,7 +11,7 @@ async def _app(scope: object, receive: object, send: object) -> None: ...
 
 async def test_answers_are_not_held_back_on_kept_connections() -> None:
     """TCP_NODELAY is set: otherwise an answer in two writes waits 40 ms for the client's delayed ACK."""
-    server = _HttpServer(_app, "127.0.0.1", 0, 1)
+    server = HttpServer(_app, "127.0.0.1", 0, 1)
     serving = asyncio.create_task(server.serve_on_socket())
     while not server.started:
         await asyncio.sleep(0.01)

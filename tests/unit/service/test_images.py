@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from service.errors import (
     ImageTooLarge,
@@ -168,3 +168,26 @@ def test_what_is_not_a_good_image_is_refused_with_its_reason(body: bytes, error:
     """Each bad input gets the error that names what is wrong and what is accepted."""
     with pytest.raises(error, match=words):
         decode(body, LIMITS)
+
+
+def test_a_side_longer_than_allowed_is_refused() -> None:
+    """A ribbon of few pixels is still longer than anything downstream is made for."""
+    with pytest.raises(ImageTooLarge, match="4000 x 2"):
+        decode(encoded(photo(4000, 2), "PNG"), Limits(10**6, 10**6, max_side_px=3999))
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("1", "TIFF"), ("L", "PNG"), ("LA", "PNG"), ("P", "BMP"), ("RGBA", "TIFF")])
+def test_every_colour_mode_keeps_what_is_light_and_dark(mode: str, kind: str) -> None:
+    """White on the left and black on the right stay so, in one bit, grey, palettes and with alpha."""
+    pixels = np.zeros((20, 20, 3), np.uint8)
+    pixels[:, :10] = 255
+    image = decode(encoded(Image.fromarray(pixels).convert(mode), kind), LIMITS)
+    assert (image[:, 2] == 255).all() and (image[:, 17] == 0).all()
+
+
+def test_colour_profiles_are_left_alone() -> None:
+    """The numbers in the file are the numbers the model sees, as in training, whatever profile is embedded."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    body = encoded(photo(), "PNG", icc_profile=profile)
+    np.testing.assert_array_equal(decode(body, LIMITS), np.asarray(photo()))
+    np.testing.assert_array_equal(decode(encoded(photo(), "PNG", icc_profile=b"rubbish"), LIMITS), np.asarray(photo()))

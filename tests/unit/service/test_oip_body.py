@@ -19,7 +19,7 @@ from service.api.oip.values import TensorLimits
 from service.detections import DetectOptions
 from service.errors import CallerError, ImageTooLarge, InvalidOption, InvalidRequest, PayloadTooLarge
 
-LIMITS = TensorLimits(max_images=4, max_image_bytes=30_000, max_image_pixels=10_000)
+LIMITS = TensorLimits(max_images=4, max_image_bytes=30_000, max_image_pixels=10_000, max_request_bytes=10**6)
 
 
 def images(body: bytes, header_length: str | None = None) -> list[Any]:
@@ -158,7 +158,7 @@ def test_a_small_body_that_unpacks_to_a_large_one_is_not_unpacked() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(PayloadTooLarge, match="unpacks to more than 1000000"):
-            decompressed(bomb, "deflate", 1_000_000)
+            decompressed(bomb, "deflate", 1_000_000, lambda more: None)
         assert tracemalloc.get_traced_memory()[1] < 3_000_000
     finally:
         tracemalloc.stop()
