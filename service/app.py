@@ -32,6 +32,8 @@ from service.models import Models, ServedModel
 from service.predictor import Predictor
 from service.repository import Repository
 from service.response_cache import ResponseCache
+from service.security.allowance import Rate
+from service.security.setup import Sources, create_guard
 from service.selfcheck import self_check
 from service.settings import Settings
 from service.warmup import warm_up
@@ -54,6 +56,7 @@ class Service:
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
         self._engine_threads: dict[ServedModel, ThreadPoolExecutor] = {}
         self.repository = Repository(settings.model_repository, self.models, self._build, self._retire)
+        self._guard = create_guard(_guard_sources(settings))
         self.image_limits = Limits(
             settings.max_image_bytes,
             int(settings.max_image_megapixels * 1e6),
@@ -151,22 +154,24 @@ class Service:
         # The models begin to load in threads, and the doors are imported meanwhile: half of what a start takes.
         loading = asyncio.create_task(self.load())
         await asyncio.sleep(0)
+        from service.api.grpc.guard import GrpcGuard
         from service.api.grpc.limits import GrpcLimits
         from service.api.grpc.oip import OipServicer
         from service.api.grpc.server import GrpcDoor
         from service.api.grpc.servicer import DetectionServicer
 
-        http, admin = self._http_server(), self._admin_server()
+        http, admin = self._http_servers()
         grpc_door = GrpcDoor(
             DetectionServicer(self.predictor, self.metrics, self._body_memory, settings.max_in_flight_per_stream),
             OipServicer(self._oip()),
             self.health,
             self.models,
+            GrpcGuard(self._guard, self.metrics, admin_here=not settings.admin_port_only),
             GrpcLimits(settings.max_image_bytes, settings.max_header_bytes, settings.max_grpc_calls),
         )
         grpc_port = await grpc_door.start(settings.host, settings.grpc_port)
         tasks = [asyncio.create_task(server.serve_on_socket()) for server in (http, admin)]
-        tasks.append(asyncio.create_task(self._watch_gpus()))
+        beside = [asyncio.create_task(work) for work in (self._watch_gpus(), self._guard.keep_fresh())]
         try:
             await self._finish_loading(loading, stop)
             _freeze_heap()
@@ -174,8 +179,9 @@ class Service:
             await stop.wait()
         finally:
             await self._drain(http, admin, grpc_door)
-            tasks[-1].cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*tasks, *beside, return_exceptions=True)
             await self.unload()
             _log.info("stopped")
 
@@ -201,10 +207,13 @@ class Service:
         # 3. Metrics last, so that the drain itself can be watched.
         admin.should_exit = True
 
-    def _http_server(self) -> HttpServer:
+    def _http_servers(self) -> tuple[HttpServer, HttpServer]:
+        """The port of REST and the page, and the port of metrics and admin."""
+        from service.api.rest.admin import create_admin_app
         from service.api.rest.app import create_rest_app
         from service.api.rest.bodies import BodyLimits
         from service.api.rest.early import EarlyRefusal
+        from service.api.rest.guard import RestGuard, admin_rules, main_rules
         from service.api.rest.oip import OipRestDoor
         from service.api.rest.routes import RestDoor
         from service.api.rest.status import StatusDoor
@@ -216,9 +225,14 @@ class Service:
         door = RestDoor(*parts, body, self.image_limits, self._body_memory)
         status = StatusDoor(self.models, self.health, self.metrics)
         app = create_rest_app(door, status, version("rcnn"))
-        app.router.routes.extend(OipRestDoor(self._oip(), body.timeout_s).routes())
+        oip = OipRestDoor(self._oip(), body.timeout_s)
+        app.router.routes.extend(oip.routes())
         refusing = EarlyRefusal(app, self.predictor, self.metrics)
-        return self._guarded_server(refusing, settings.http_port)
+        rules = main_rules(admin_here=not settings.admin_port_only)
+        guarded = RestGuard(refusing, self._guard, self.metrics, rules)
+        admin_app = create_admin_app(door, oip, self.metrics.asgi_app())
+        admin = RestGuard(admin_app, self._guard, self.metrics, admin_rules())
+        return self._http_server(guarded, settings.http_port), self._http_server(admin, settings.metrics_port)
 
     def _oip(self) -> "OpenInference":
         from service.api.oip.inference import OpenInference
@@ -231,10 +245,7 @@ class Service:
         parts = (self.predictor, self.models, self.repository, self.health, self.metrics)
         return OpenInference(*parts, limits, self._body_memory, version("rcnn"))
 
-    def _admin_server(self) -> HttpServer:
-        return self._guarded_server(self.metrics.asgi_app(), self._settings.metrics_port)
-
-    def _guarded_server(self, app: Any, port: int) -> HttpServer:
+    def _http_server(self, app: Any, port: int) -> HttpServer:
         from service.api.rest.connection import ConnectionGuard, ConnectionLimits
 
         settings = self._settings
@@ -261,6 +272,11 @@ def _freeze_heap() -> None:
     """Exempt what start-up built from garbage collection: a full pass over it stalls every request for 0.1 s."""
     gc.collect()
     gc.freeze()
+
+
+def _guard_sources(settings: Settings) -> Sources:
+    rate = Rate(settings.images_per_s, 0, settings.images_per_day)
+    return Sources(settings.api_keys, settings.token_keys, settings.token_issuer, settings.token_audience, rate)
 
 
 def _batch_runner(engine: Engine, observer: ModelMetrics) -> Callable[[Sequence[Work]], list[Found]]:

@@ -77,6 +77,23 @@ def serve(
     uvloop.run(run())
 
 
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Whose key: lower-case letters, digits and dashes.")],
+    scope: Annotated[list[str] | None, typer.Option(help="detect, admin or metrics; may be repeated.")] = None,
+) -> None:
+    """Make an API key: shown once on stderr; the entry for the file of `--api-keys`, without the key, on stdout."""
+    from service.security.api_keys import entry_of, new_key
+
+    try:
+        made, digest = new_key(name)
+        entry = entry_of(name, digest, scope or ["detect"])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(entry)
+    typer.echo(f"{made}", err=True)
+
+
 def _settings(config: Path | None = None, **flags: Any) -> Settings:
     """The settings, or a line for each that is wrong and exit 2."""
     try:

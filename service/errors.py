@@ -5,8 +5,9 @@ ServiceError
   + CallerError        do not retry unchanged
       InvalidOption · InvalidRequest · ModelNotFound · BodyTooSlow · PayloadTooLarge · ImageTooLarge
       UnsupportedMediaType · UndecodableImage · AnswerTooLarge · CallerLeft · NotPermitted · NotOffered
+      Unauthenticated · Forbidden
   + Unavailable        retry later or elsewhere
-      Overloaded · NotReady · DeadlineExceeded
+      Overloaded · NotReady · DeadlineExceeded · RateLimited · QuotaExceeded
   + Fault              ours
       EngineFailed · BundleInvalid
 
@@ -93,6 +94,18 @@ class NotPermitted(CallerError):
     code, title = "not_permitted", "Not permitted"
 
 
+class Unauthenticated(CallerError):
+    """No key or token, or one that is not valid here."""
+
+    code, title = "unauthenticated", "Unauthenticated"
+
+
+class Forbidden(CallerError):
+    """The key or token does not allow that."""
+
+    code, title = "forbidden", "Forbidden"
+
+
 class NotOffered(CallerError):
     """A part of a protocol that is optional, and not offered here."""
 
@@ -126,6 +139,26 @@ class DeadlineExceeded(Unavailable):
     """The caller's deadline passed before the answer was there."""
 
     code, title = "deadline_exceeded", "Deadline exceeded"
+
+
+class RateLimited(Unavailable):
+    """More images in a short time than the caller's key allows."""
+
+    code, title = "rate_limited", "Rate limited"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QuotaExceeded(Unavailable):
+    """The caller's images for the day are used up."""
+
+    code, title = "quota_exceeded", "Quota exceeded"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Fault(ServiceError):

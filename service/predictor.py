@@ -33,6 +33,7 @@ from service.postprocess.finish import finish
 from service.postprocess.keypoints import locate
 from service.preprocess import Geometry, to_canvas
 from service.response_cache import ResponseCache, cache_key
+from service.security.caller import current_caller
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -96,6 +97,7 @@ class Predictor:
         """
         watch = Stopwatch()
         deadline = time.monotonic() + (self._default_timeout_s if timeout_s is None else timeout_s)
+        current_caller().allowance.charge()
         model = self._models.get(model_name, version)
         nms = resolve_options(options, model)
         try:

@@ -89,6 +89,20 @@ class Settings(BaseSettings):
     """Memory for answers kept for equal bytes, options and model, in millions of bytes. 0: every image is looked at."""
     prepare_threads: int = Field(2, gt=0)
     """Threads that decode images and encode masks, beside the engine's own."""
+    api_keys: Path | None = None
+    """TOML file of API keys, as `rcnn key NAME` writes them; a change counts within a second. Unset: no keys."""
+    token_keys: str | None = None
+    """JWKS of an OpenID provider, a file or https address; with token_issuer and token_audience. Unset: no tokens."""
+    token_issuer: str | None = None
+    """The `iss` every token must carry."""
+    token_audience: str | None = None
+    """The `aud` every token must carry: the name the provider has for this service."""
+    admin_port_only: bool = False
+    """Whether models are loaded and unloaded on the metrics port alone, not by the protocol doors."""
+    images_per_s: float = Field(0.0, ge=0)
+    """Images a second of each caller, at most, where its key says nothing else. Of one pod. 0: no limit."""
+    images_per_day: int = Field(0, ge=0)
+    """The same by day (UTC), forgotten at a restart."""
     drain_timeout_s: float = Field(25.0, ge=0)
     """After SIGTERM: how long accepted requests may take to finish before the process ends all the same."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -117,6 +131,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"body_memory_mb ({self.body_memory_mb:g}) should be at least {MOST_BODY_COPIES} times "
                 f"max_request_bytes, {needed_mb:g}: a body of that many bytes could never be read"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_are_for_us(self) -> "Settings":
+        parts = (self.token_keys, self.token_issuer, self.token_audience)
+        if any(parts) and not all(parts):
+            raise ValueError(
+                "token_keys, token_issuer and token_audience go together: a token for others is not for us"
             )
         return self
 

@@ -10,8 +10,17 @@ from dataclasses import dataclass, field
 import structlog
 
 from service.detections import Answer, ModelId, Priority
-from service.errors import CallerError, CallerLeft, InvalidOption, Overloaded, ServiceError
+from service.errors import (
+    CallerError,
+    CallerLeft,
+    InvalidOption,
+    Overloaded,
+    QuotaExceeded,
+    RateLimited,
+    ServiceError,
+)
 from service.metrics import Metrics
+from service.security.caller import current_caller
 
 _log = structlog.get_logger("request")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -63,6 +72,8 @@ def accounted(metrics: Metrics, protocol: str, id: str) -> Iterator[Outcome]:
 def _count_error(metrics: Metrics, error: ServiceError) -> None:
     if isinstance(error, Overloaded):
         metrics.shed(error.reason)
+    elif isinstance(error, RateLimited | QuotaExceeded):
+        metrics.shed(error.code)
     elif isinstance(error, CallerLeft):
         metrics.cancelled("request")
     elif isinstance(error, CallerError):
@@ -76,6 +87,7 @@ def _finish(metrics: Metrics, protocol: str, id: str, outcome: Outcome, code: st
         "protocol": protocol,
         "outcome": code,
         "total_ms": round(seconds * 1e3, 2),
+        "caller": current_caller().name,
     }
     if outcome.answers:
         first = outcome.answers[0]

@@ -22,9 +22,13 @@ CODE: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.CallerLeft: grpc.StatusCode.CANCELLED,
     errors.NotPermitted: grpc.StatusCode.PERMISSION_DENIED,
     errors.NotOffered: grpc.StatusCode.UNIMPLEMENTED,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.NotReady: grpc.StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.EngineFailed: grpc.StatusCode.INTERNAL,
     errors.BundleInvalid: grpc.StatusCode.INTERNAL,
 }

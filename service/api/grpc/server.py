@@ -6,6 +6,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from service.api.grpc.guard import GrpcGuard
 from service.api.grpc.limits import GrpcLimits
 from service.api.grpc.oip import SERVICE as OIP_SERVICE
 from service.api.grpc.oip import OipServicer
@@ -28,9 +29,12 @@ class GrpcDoor:
         open_inference: OipServicer,
         health_state: Health,
         models: Models,
+        guard: GrpcGuard,
         limits: GrpcLimits,
     ) -> None:
-        self._server = grpc.aio.server(options=limits.options(), maximum_concurrent_rpcs=limits.max_calls)
+        self._server = grpc.aio.server(
+            interceptors=[guard], options=limits.options(), maximum_concurrent_rpcs=limits.max_calls
+        )
         pb_grpc.add_DetectionServiceServicer_to_server(detection, self._server)  # type: ignore[no-untyped-call]
         add_oip(open_inference, self._server)  # type: ignore[no-untyped-call]
         self._health = health.aio.HealthServicer()

@@ -27,15 +27,20 @@ def create_rest_app(door: RestDoor, status: StatusDoor, version: str) -> FastAPI
     app.include_router(status.router())
     serve_page(app)
     add_docs(app)
-    app.add_middleware(_RequestId)
-    app.add_exception_handler(ServiceError, _on_service_error)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_bug)
+    app.add_middleware(RequestId)
+    add_error_handlers(app)
     complete(app, door.default_model)
     return app
 
 
-class _RequestId:
+def add_error_handlers(app: FastAPI) -> None:
+    """Whatever goes wrong in app becomes a problem document."""
+    app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+class RequestId:
     """Gives each request its id and puts it on the answer. Plain ASGI: the route keeps the connection's own receive."""
 
     def __init__(self, app: ASGIApp) -> None:

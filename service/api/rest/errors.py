@@ -21,9 +21,13 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.CallerLeft: 499,  # the customary number for a closed connection
     errors.NotPermitted: HTTPStatus.FORBIDDEN,
     errors.NotOffered: HTTPStatus.NOT_FOUND,
+    errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
+    errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     errors.EngineFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.BundleInvalid: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -34,11 +38,13 @@ def problem(error: errors.ServiceError, request_id: str) -> JSONResponse:
     content = problem_content(STATUS[type(error)], error.code, error.title, str(error), request_id)
     if isinstance(error, errors.CallerError) and error.violations:
         content["errors"] = [{"field": field, "detail": what} for field, what in error.violations]
-    return problem_response(content, retry_after(error))
+    return problem_response(content, headers_of(error))
 
 
-def retry_after(error: errors.ServiceError) -> dict[str, str]:
-    """Retry-After in whole seconds where waiting helps."""
+def headers_of(error: errors.ServiceError) -> dict[str, str]:
+    """Retry-After in whole seconds where waiting helps; what to authenticate with (RFC 6750) where that is missing."""
+    if isinstance(error, errors.Unauthenticated):
+        return {"WWW-Authenticate": 'Bearer realm="rcnn"'}
     if isinstance(error, errors.Unavailable) and error.retry_after_s is not None:
         return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
     return {}

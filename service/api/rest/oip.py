@@ -16,7 +16,7 @@ from service.api.oip.inference import OpenInference
 from service.api.oip.values import Call
 from service.api.requests import accounted, priority
 from service.api.rest.bodies import FORM_COPIES, JSON_COPIES, read_bytes
-from service.api.rest.errors import STATUS, retry_after
+from service.api.rest.errors import STATUS, headers_of
 from service.api.rest.routes import timeout_s_of, unless_caller_leaves
 from service.errors import InvalidRequest, NotOffered, ServiceError
 
@@ -50,10 +50,16 @@ class OipRestDoor:
             _route("/v2/models/stats", self.statistics),
             *(_route(base + path, endpoint) for base in (version, model) for path, endpoint in both.items()),
             *(_route(base + "/infer", self.infer, "POST") for base in (version, model)),
+            *self.repository_routes(),
+            Route("/v2/{rest:path}", _answering(_not_offered), methods=list(_METHODS)),
+        ]
+
+    def repository_routes(self) -> list[Route]:
+        """Which models there are, and changing that."""
+        return [
             _route("/v2/repository/index", self.index, "POST"),
             _route("/v2/repository/models/{name}/load", self.load, "POST"),
             _route("/v2/repository/models/{name}/unload", self.unload, "POST"),
-            Route("/v2/{rest:path}", _answering(_not_offered), methods=list(_METHODS)),
         ]
 
     async def infer(self, request: Request) -> Response:
@@ -141,7 +147,7 @@ def _answering(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except ServiceError as error:
-            return _json({"error": f"{error.code}: {error}"}, STATUS[type(error)], retry_after(error))
+            return oip_problem(error, request.state.request_id)
         except Exception as error:
             _log.error("unexpected error", request_id=request.state.request_id, exc_info=error)
             return _json(
@@ -149,6 +155,12 @@ def _answering(endpoint: Endpoint) -> Endpoint:
             )
 
     return answer
+
+
+def oip_problem(error: ServiceError, request_id: str) -> Response:
+    """An error as the protocol writes it."""
+    headers = {**headers_of(error), "X-Request-Id": request_id}
+    return _json({"error": f"{error.code}: {error}"}, STATUS[type(error)], headers)
 
 
 async def _not_offered(request: Request) -> Response:
