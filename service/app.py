@@ -36,6 +36,7 @@ from service.security.allowance import Rate
 from service.security.setup import Sources, create_guard
 from service.selfcheck import self_check
 from service.settings import Settings
+from service.shadow import Candidate, Shadow
 from service.warmup import warm_up
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Service:
         )
         self._body_memory = BodyMemory(int(settings.body_memory_mb * 1e6), self.metrics.body_memory)
         admission = Admission(settings.max_in_flight, settings.high_priority_places, self.metrics.in_flight)
+        self._shadow = self._create_shadow()
         self.predictor = Predictor(
             self.models,
             self.health,
@@ -75,6 +77,7 @@ class Service:
             settings.max_mask_bytes,
             ResponseCache(int(settings.response_cache_mb * 1e6), self.metrics),
             self.metrics,
+            self._shadow,
         )
 
     async def load(self, *, check: bool = True) -> None:
@@ -85,7 +88,22 @@ class Service:
         # Together: most of a load is the engine's own work, outside Python's lock.
         for loaded in await asyncio.gather(*(asyncio.to_thread(self._load, folder, check) for folder in folders)):
             self.models.add(self._start(*loaded))
+        if self._shadow:
+            self._shadow.start()
         self.health.become(State.READY)
+
+    def _create_shadow(self) -> Shadow | None:
+        settings = self._settings
+        if not settings.shadow_url:
+            return None
+        candidate = Candidate(
+            settings.shadow_url,
+            settings.shadow_candidate,
+            settings.shadow_share,
+            settings.shadow_timeout_ms / 1e3,
+            int(settings.shadow_queue_mb * 1e6),
+        )
+        return Shadow(candidate, self.metrics)
 
     async def _build(self, folder: Path) -> ServedModel:
         """A proven, running model that nobody is sent to yet. Raises BundleInvalid."""
@@ -138,6 +156,8 @@ class Service:
 
     async def unload(self) -> None:
         """Finish what was accepted, then give everything back."""
+        if self._shadow:
+            await self._shadow.close()
         for model in self.models.all():
             await model.batcher.close()
             model.engine.close()

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make
 
 from service.detections import Answer, ModelId
 from service.gpu import GpuReading
+from service.pairing import Pairing
 from service.recent import RecentRequests
 from service.statistics import Statistics
 
@@ -15,6 +16,8 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.7
 _STAGE_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _RATIOS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
+_SHARES = (0, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1)
+_SLOWDOWNS = (0.25, 0.5, 2 / 3, 0.8, 1 / 1.1, 1, 1.1, 1.25, 1.5, 2, 4)  # every edge with its inverse
 _COUNTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)
 
 UNKNOWN_MODEL = "(unknown)"  # one label for whatever names callers make up; no model can be called so
@@ -70,6 +73,36 @@ class Metrics:
         self._cache_misses = Counter("rcnn_response_cache_misses", "Answers not kept, and computed.", registry=r)
         self._cache_bytes = Gauge("rcnn_response_cache_bytes", "Memory taken by answers kept.", registry=r)
         self._cache_entries = Gauge("rcnn_response_cache_entries", "Answers kept.", registry=r)
+        by_pair = ["model", "candidate"]
+        self._shadow_pairs = Counter(
+            "rcnn_shadow_pairs",
+            "Images answered by a candidate too, by the gravest difference.",
+            [*by_pair, "outcome"],
+            registry=r,
+        )
+        self._shadow_objects = Counter(
+            "rcnn_shadow_objects",
+            "Objects in pairs of answers, by what became of them.",
+            [*by_pair, "outcome"],
+            registry=r,
+        )
+        self._shadow_disagreement = Histogram(
+            "rcnn_shadow_disagreement_ratio",
+            "Share of both answers' objects without a partner that agrees.",
+            by_pair,
+            buckets=_SHARES,
+            registry=r,
+        )
+        self._shadow_slowdown = Histogram(
+            "rcnn_shadow_slowdown_ratio",
+            "The candidate's work on an image over the stable model's, without waiting.",
+            by_pair,
+            buckets=_SLOWDOWNS,
+            registry=r,
+        )
+        self._shadow_dropped = Counter(
+            "rcnn_shadow_dropped", "Requests meant for a candidate that it was not asked.", ["reason"], registry=r
+        )
         self._detections = Counter("rcnn_detections", "Objects found.", ["model", "label"], registry=r)
         self._score = Histogram(
             "rcnn_detection_score", "Scores of objects found.", ["model"], buckets=_RATIOS, registry=r
@@ -136,6 +169,17 @@ class Metrics:
 
     def body_memory(self, held_bytes: int) -> None:
         self._body_memory.set(held_bytes)
+
+    def shadow_paired(self, model: str, candidate: str, pairing: Pairing, slowdown: float | None) -> None:
+        self._shadow_pairs.labels(model, candidate, pairing.outcome).inc()
+        for outcome, count in pairing.objects.items():
+            self._shadow_objects.labels(model, candidate, outcome).inc(count)
+        self._shadow_disagreement.labels(model, candidate).observe(pairing.disagreement)
+        if slowdown is not None:
+            self._shadow_slowdown.labels(model, candidate).observe(slowdown)
+
+    def shadow_dropped(self, reason: str) -> None:
+        self._shadow_dropped.labels(reason).inc()
 
     def in_flight(self, count: int) -> None:
         self.in_flight_now = count

@@ -45,6 +45,14 @@ class AnswerObserver(Protocol):
     def answered(self, answer: Answer) -> None: ...
 
 
+class ExchangeObserver(Protocol):
+    """Reads every question with the answer it was given."""
+
+    def exchanged(
+        self, picture: bytes | NDArray[np.uint8], options: DetectOptions, score_threshold: float, answer: Answer
+    ) -> None: ...
+
+
 class Predictor:
     """One image in, its detections out, by any served model."""
 
@@ -59,10 +67,11 @@ class Predictor:
         max_mask_bytes: int,
         cache: ResponseCache,
         observer: AnswerObserver,
+        exchanges: ExchangeObserver | None = None,
     ) -> None:
         self._models, self._health, self._admission, self._threads = models, health, admission, threads
         self._limits, self._default_timeout_s, self._observer = limits, default_timeout_s, observer
-        self._max_mask_bytes, self._cache = max_mask_bytes, cache
+        self._max_mask_bytes, self._cache, self._exchanges = max_mask_bytes, cache, exchanges
 
     def accepting_model(self, name: str | None = None, version: str | None = None) -> ModelId:
         """Which model would answer. Raises NotReady or ModelNotFound: cheap to ask before a body is read."""
@@ -115,6 +124,8 @@ class Predictor:
             raise DeadlineExceeded("The deadline passed before the answer was ready.") from None
         answer = Answer(model.id, detections, watch.timings(is_kept if self._cache.is_on else None))
         self._observer.answered(answer)
+        if self._exchanges is not None:
+            self._exchanges.exchanged(picture, options, nms.score_threshold, answer)
         return answer
 
     async def _detect(

@@ -1,0 +1,194 @@
+"""
+A share of the requests asked again of a candidate, beside the answers given to clients: what differs is counted.
+
+Clients never wait for it: a question goes into a queue bounded in bytes, or is dropped and counted. The candidate gets
+the image and the options, built anew: no header of the client's, and so no credentials, ever leave this process.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.detections import Answer, Detections, DetectOptions, RleMask
+from service.pairing import CANDIDATE_FAILED, Pairing, pair
+
+_ASKED_AT_ONCE = 2
+_TOO_MANY_REQUESTS = 429
+
+
+class ShadowObserver(Protocol):
+    """Told what became of each question."""
+
+    def shadow_paired(self, model: str, candidate: str, pairing: Pairing, slowdown: float | None) -> None: ...
+    def shadow_dropped(self, reason: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Who is asked, how often, and how patiently. name is the label its counters carry."""
+
+    url: str
+    name: str
+    share: float  # of requests, 0 to 1
+    timeout_s: float
+    queue_bytes: int
+
+
+@dataclass(frozen=True)
+class _Question:
+    image: bytes
+    options: DetectOptions
+    score_threshold: float
+    answer: Answer
+
+
+class CandidateFailed(Exception):
+    """The candidate did not answer a question the stable model has answered."""
+
+
+class CandidateRefused(Exception):
+    """The candidate has too much to do: says nothing about what it would have seen."""
+
+
+class Shadow:
+    """Used on one event loop: `consider` at any time after `start` and before `close`."""
+
+    def __init__(
+        self, candidate: Candidate, observer: ShadowObserver, draw: Callable[[], float] = random.random
+    ) -> None:
+        self._candidate, self._observer, self._draw = candidate, observer, draw
+        self._waiting: asyncio.Queue[_Question] = asyncio.Queue()
+        self._waiting_bytes = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
+
+    def start(self) -> None:
+        import httpx
+
+        self._client = httpx.AsyncClient(base_url=self._candidate.url, timeout=self._candidate.timeout_s)
+        self._tasks = [asyncio.create_task(self._ask_on()) for _ in range(_ASKED_AT_ONCE)]
+
+    async def close(self) -> None:
+        """Forget what waits: nobody does for it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await self._client.aclose()
+        self._thread.shutdown(wait=True)
+
+    def exchanged(
+        self, picture: bytes | NDArray[np.uint8], options: DetectOptions, score_threshold: float, answer: Answer
+    ) -> None:
+        """A client has been answered; the candidate may be asked the same. Takes microseconds and never raises."""
+        if self._draw() >= self._candidate.share:
+            return
+        if not isinstance(picture, bytes):
+            self._observer.shadow_dropped("pixels")  # encoding them anew would cost more than they tell
+        elif self._waiting_bytes + len(picture) > self._candidate.queue_bytes:
+            self._observer.shadow_dropped("queue_full")
+        else:
+            self._waiting_bytes += len(picture)
+            self._waiting.put_nowait(_Question(picture, options, score_threshold, answer))
+
+    async def _ask_on(self) -> None:
+        while True:
+            question = await self._waiting.get()
+            try:
+                await self._ask(question)
+            finally:
+                self._waiting_bytes -= len(question.image)
+
+    async def _ask(self, question: _Question) -> None:
+        model, name = question.answer.model.name, self._candidate.name
+        try:
+            body = await self._answer(question)
+            compare = asyncio.get_running_loop().run_in_executor(self._thread, _compared, question, body)
+            pairing, slowdown = await compare
+        except CandidateRefused:
+            self._observer.shadow_dropped("refused")
+        except CandidateFailed:
+            self._observer.shadow_paired(model, name, CANDIDATE_FAILED, None)
+        else:
+            self._observer.shadow_paired(model, name, pairing, slowdown)
+
+    async def _answer(self, question: _Question) -> dict[str, Any]:
+        """The candidate's JSON. Raises CandidateFailed or CandidateRefused."""
+        import httpx
+
+        try:
+            async with asyncio.timeout(self._candidate.timeout_s):  # httpx bounds each read, not the whole
+                response = await self._client.post(
+                    f"/v1/models/{question.answer.model.name}/detect",
+                    params=to_query(question.options),
+                    content=question.image,
+                    headers={"Content-Type": "application/octet-stream"},
+                )
+            if response.status_code == _TOO_MANY_REQUESTS:
+                raise CandidateRefused
+            response.raise_for_status()
+            body = response.json()
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
+            raise CandidateFailed(str(error)) from error
+        if not isinstance(body, dict):
+            raise CandidateFailed("not an object")
+        return body
+
+
+def to_query(options: DetectOptions) -> list[tuple[str, str | int | float | bool | None]]:
+    """What a client chose, as REST query parameters; what it left to the model is left to the candidate too."""
+    query: list[tuple[str, str | int | float | bool | None]] = []
+    for field in fields(DetectOptions):
+        value = getattr(options, field.name)
+        if field.name == "class_score_thresholds":
+            query += [(field.name, f"{label}:{score}") for label, score in value.items()]
+        elif field.name == "classes":
+            query += [(field.name, label) for label in value]
+        elif value is not None and value != field.default:
+            query.append((field.name, str(value).lower() if isinstance(value, bool) else str(value)))
+    return query
+
+
+def _compared(question: _Question, body: dict[str, Any]) -> tuple[Pairing, float | None]:
+    """The pairing, and the candidate's work over the stable model's. Raises CandidateFailed if body is no answer."""
+    try:
+        found, timings_ms = read_answer(body), body["timings_ms"]
+        stable = _with_rle_masks_only(question.answer.detections)
+        pairing = pair(stable, found, question.score_threshold)
+        work_ms = float(timings_ms["total"]) - float(timings_ms.get("queue", 0.0))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CandidateFailed(f"an answer that cannot be read: {error}") from error
+    timings = question.answer.timings
+    stable_s = timings.total_s - timings.stages_s.get("queue", 0.0)
+    return pairing, None if timings.from_cache else work_ms / 1e3 / stable_s
+
+
+def read_answer(body: dict[str, Any]) -> Detections:
+    """
+    The answer of `/v1/detect` as values, masks only where all are run lengths.
+
+    Raises KeyError, TypeError, ValueError or AttributeError where it is none.
+    """
+    rows = body["detections"]
+    masks = [row.get("mask") for row in rows]
+    readable = bool(masks) and all(isinstance(mask, dict) and "counts" in mask for mask in masks)
+    return Detections(
+        image_hw=(int(body["image"]["height"]), int(body["image"]["width"])),
+        boxes_xyxy=np.array([row["box"] for row in rows], np.float32).reshape(-1, 4),
+        scores=np.array([row["score"] for row in rows], np.float32),
+        label_ids=np.array([row["label_id"] for row in rows], np.int64),
+        labels=tuple(str(row["label"]) for row in rows),
+        masks=tuple(RleMask((m["size"][0], m["size"][1]), m["counts"]) for m in masks) if readable else None,
+    )
+
+
+def _with_rle_masks_only(found: Detections) -> Detections:
+    """Polygons, PNGs and raw grids are not compared: the candidate's are left out too."""
+    readable = bool(found.masks) and all(isinstance(mask, RleMask) for mask in found.masks or ())
+    return found if readable else replace(found, masks=None)

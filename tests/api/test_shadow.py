@@ -1,0 +1,130 @@
+"""A candidate asked beside the stable model: real servers on loopback, and clients who must not notice."""
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from service.bundle import Bundle
+from tests.conftest import Served, encode_picture, run_server
+
+IMAGE = encode_picture(100, 60)
+_PATIENCE_S = 60.0
+
+
+def counted(server: Served, family: str, **labels: str) -> float:
+    """The sum of a family's samples that carry these labels."""
+    total = 0.0
+    for line in httpx.get(f"{server.metrics_url}/metrics").text.splitlines():
+        if re.match(rf"{family}(\{{|\s)", line) and all(f'{k}="{v}"' in line for k, v in labels.items()):
+            total += float(line.rsplit(" ", 1)[1])
+    return total
+
+
+def eventually(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + _PATIENCE_S
+    while not reached():
+        assert time.monotonic() < end, "not reached in time"
+        time.sleep(0.05)
+
+
+@contextmanager
+def stable(bundle: Bundle, shadow_url: str, **settings: str) -> Iterator[Served]:
+    environment = {"RCNN_ENGINE": "fake", "RCNN_BUNDLES": str(bundle.root), "RCNN_FAKE_ENGINE_DELAY_MS": "1"}
+    shadow = {"RCNN_SHADOW_URL": shadow_url, "RCNN_SHADOW_SHARE": "1", "RCNN_SHADOW_CANDIDATE": "v2"}
+    with run_server({**environment, **shadow, **{f"RCNN_{k.upper()}": v for k, v in settings.items()}}) as server:
+        yield server
+
+
+@contextmanager
+def listening(answers: bool) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that keeps what it is sent; it says nothing, or that it is broken."""
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                heard.append(connection.recv(65536))
+                if answers:
+                    connection.sendall(b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    connection.close()
+                else:
+                    kept.append(connection)
+
+        kept: list[socket.socket] = []
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", heard
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    for connection in kept:
+        connection.close()
+
+
+def ask(server: Served, times: int = 1, **options: str) -> list[httpx.Response]:
+    secret = {"Authorization": "Bearer secret-of-the-client", "Cookie": "session=secret-of-the-client"}
+    with httpx.Client(timeout=30) as client:
+        return [
+            client.post(f"{server.http_url}/v1/detect", params=options, content=IMAGE, headers=secret)
+            for _ in range(times)
+        ]
+
+
+def test_a_candidate_that_sees_the_same_agrees_on_every_image(toy_bundle: Bundle, fake_served: Served) -> None:
+    with stable(toy_bundle, fake_served.http_url) as server:
+        assert {answer.status_code for answer in ask(server, 6, masks="rle", score_threshold="0.2")} == {200}
+        pairs = {"model": "toy", "candidate": "v2"}
+        eventually(lambda: counted(server, "rcnn_shadow_pairs_total", **pairs) == 6)
+        assert counted(server, "rcnn_shadow_pairs_total", **pairs, outcome="agree") == 6
+        assert counted(server, "rcnn_shadow_objects_total", **pairs, outcome="agree") > 0
+        assert counted(server, "rcnn_shadow_disagreement_ratio_bucket", **pairs, le="0.0") == 6
+        assert counted(server, "rcnn_shadow_slowdown_ratio_count", **pairs) == 6
+
+
+def test_only_the_stated_share_is_asked(toy_bundle: Bundle, fake_served: Served) -> None:
+    with stable(toy_bundle, fake_served.http_url, shadow_share="0") as server:
+        ask(server, 5)
+        assert counted(server, "rcnn_shadow_pairs_total") == counted(server, "rcnn_shadow_dropped_total") == 0
+
+
+def test_clients_notice_nothing_of_a_candidate_that_is_down(toy_bundle: Bundle) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with stable(toy_bundle, f"http://127.0.0.1:{port}") as server:
+        assert {answer.status_code for answer in ask(server, 5)} == {200}
+        eventually(lambda: counted(server, "rcnn_shadow_pairs_total", outcome="candidate_error") == 5)
+
+
+def test_clients_notice_nothing_of_a_candidate_that_hangs_and_what_cannot_wait_is_dropped(toy_bundle: Bundle) -> None:
+    room = {"shadow_timeout_ms": "600000", "shadow_queue_mb": str(4 * len(IMAGE) / 1e6)}
+    with listening(answers=False) as (url, _), stable(toy_bundle, url, **room) as server:
+        assert {answer.status_code for answer in ask(server, 10)} == {200}
+        assert counted(server, "rcnn_shadow_dropped_total", reason="queue_full") == 6
+        assert counted(server, "rcnn_requests_total", outcome="ok") == 10
+
+
+def test_a_candidate_that_takes_too_long_has_failed(toy_bundle: Bundle) -> None:
+    with listening(answers=False) as (url, _), stable(toy_bundle, url, shadow_timeout_ms="50") as server:
+        ask(server, 2)
+        eventually(lambda: counted(server, "rcnn_shadow_pairs_total", outcome="candidate_error") == 2)
+
+
+def test_no_credentials_reach_the_candidate_and_all_options_do(toy_bundle: Bundle) -> None:
+    with listening(answers=True) as (url, heard), stable(toy_bundle, url) as server:
+        ask(server, 1, classes="thing", nms="soft_linear", class_agnostic="true", class_score_thresholds="other:0.4")
+        eventually(lambda: counted(server, "rcnn_shadow_pairs_total", outcome="candidate_error") == 1)
+    (request,) = heard
+    line = request.split(b"\r\n")[0].decode()
+    assert b"secret-of-the-client" not in request
+    assert "/v1/models/toy/detect?" in line
+    for option in ("classes=thing", "nms=soft_linear", "class_agnostic=true", "class_score_thresholds=other%3A0.4"):
+        assert option in line
+    assert "score_threshold=" not in line.replace("class_score_thresholds", "")
