@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,44 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm/rcnn"
 BUILDER = ROOT / "deploy/tools/helm.sh"
 
-Render = Callable[..., dict[str, dict[str, Any]]]
+Object = dict[str, Any]
+
+
+class Rendered(list[Object]):
+    """What the chart made of some values, in helm's order."""
+
+    def all(self, *kinds: str) -> list[Object]:
+        return [item for item in self if item["kind"] in kinds]
+
+    def one(self, kind: str, name_ends: str = "") -> Object:
+        (found,) = (item for item in self.all(kind) if item["metadata"]["name"].endswith(name_ends))
+        return found
+
+    @property
+    def workload(self) -> Object:
+        """Deployment or Rollout."""
+        (found,) = self.all("Deployment", "Rollout")
+        return found
+
+    @property
+    def pod(self) -> Object:
+        """The spec of the service's pods."""
+        spec: Object = self.workload["spec"]["template"]["spec"]
+        return spec
+
+    @property
+    def container(self) -> Object:
+        """The service's container."""
+        (found,) = self.pod["containers"]
+        container: Object = found
+        return container
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {variable["name"]: variable["value"] for variable in self.container["env"]}
+
+
+Render = Callable[..., Rendered]
 
 
 def find_helm(*version: str) -> Path | None:
@@ -48,6 +86,7 @@ def helm_3() -> Path:
 def template(helm: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`helm template demo` with the given flags, succeeded or not."""
 
+    @cache
     def run(*flags: str, binary: Path = helm) -> subprocess.CompletedProcess[str]:
         command = [str(binary), "template", "demo", str(CHART), "--namespace", "vision", *flags]
         return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -57,12 +96,13 @@ def template(helm: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="session")
 def render(template: Callable[..., subprocess.CompletedProcess[str]]) -> Render:
-    """What the chart makes of the given flags: objects by kind."""
+    """The objects the chart makes of the given flags."""
 
-    def objects(*flags: str, **options: Path) -> dict[str, dict[str, Any]]:
+    def objects(*flags: str, **options: Path) -> Rendered:
         rendered = template(*flags, **options)
         assert rendered.returncode == 0, rendered.stderr
-        return by_kind(rendered.stdout)
+        documents = yaml.load_all(rendered.stdout, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return Rendered(document for document in documents if document)
 
     return objects
 
@@ -77,10 +117,3 @@ def refuse(template: Callable[..., subprocess.CompletedProcess[str]]) -> Callabl
         return rendered.stderr
 
     return message
-
-
-def by_kind(manifest: str) -> dict[str, dict[str, Any]]:
-    documents = [document for document in yaml.safe_load_all(manifest) if document]
-    kinds = [document["kind"] for document in documents]
-    assert len(kinds) == len(set(kinds)), f"two objects of one kind, the tests look them up by it: {kinds}"
-    return dict(zip(kinds, documents, strict=True))

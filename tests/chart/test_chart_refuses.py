@@ -53,7 +53,7 @@ def test_a_grace_period_too_short_for_the_drain_is_refused_with_advice(
     assert f"Set terminationGracePeriodSeconds to at least {needed}" in message
 
 
-@pytest.mark.parametrize(("sleep", "drain", "grace"), [(10, 60, 75), (1, 0, 6), (10, 30.5, 46)])
+@pytest.mark.parametrize(("sleep", "drain", "grace"), [(10, 60, 75), (1, 10, 16), (10, 30.5, 46)])
 def test_a_grace_period_that_just_fits_is_accepted(
     template: Callable[..., Any], sleep: int, drain: float, grace: int
 ) -> None:
@@ -69,16 +69,106 @@ def test_the_services_own_drain_counts_when_the_setting_is_left_out(refuse: Refu
     assert "25 (settings.drainTimeoutS)" in message
 
 
-def test_a_claim_without_bundles_is_refused_with_an_example(refuse: Refuse) -> None:
-    """A mounted volume that nothing is served from is a mistake, told with the flag that mends it."""
-    assert "--set 'model.bundles={" in refuse("--set", "model.existingClaim=zoo")
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        pytest.param(
+            "model.source=claim,model.claim.name=zoo",
+            ["model.bundles", "--set 'model.bundles={"],
+            id="claim-without-bundles",
+        ),
+        pytest.param("model.bundles={maskrcnn-r50/3}", ["Set model.source to claim"], id="bundles-of-no-source"),
+        pytest.param("model.source=claim,model.bundles={a/1}", ["/model/claim/name"], id="claim-without-a-name"),
+        pytest.param("model.source=fetch,model.bundles={a/1}", ["/model/fetch/url"], id="fetch-from-nowhere"),
+        pytest.param(
+            "model.source=fetch,model.fetch.url=ftp://a,model.bundles={a/1}", ["/model/fetch/url"], id="fetch-by-ftp"
+        ),
+        pytest.param(
+            "model.source=fetch,model.fetch.url=s3://a,model.bundles={a/1}",
+            ["networkPolicy.egress"],
+            id="fetch-behind-a-wall",
+        ),
+        pytest.param(
+            "model.source=claim,model.claim.name=a,model.bundles={a/1},model.mountPath=/app",
+            ["mountPath"],
+            id="models-over-us",
+        ),
+        pytest.param(
+            "settings.drainTimeoutS=5", ["settings.drainTimeoutS to at least 10"], id="drain-under-a-deadline"
+        ),
+        pytest.param("settings.maxInFlight=8", ["settings.maxInFlight to at least 16"], id="request-never-admitted"),
+        pytest.param(
+            "settings.responseCacheMb=1800", ["184Mi are left", "Raise resources.limits.memory"], id="no-memory-left"
+        ),
+        pytest.param("tmpSizeLimit=2Gi", ["resources.limits.memory is 2048Mi"], id="all-memory-for-files"),
+        pytest.param("settings.engine=tensorrt", ["Set gpu.kind"], id="gpu-engine-without-gpu"),
+        pytest.param("settings.engine=openvino,gpu.kind=plugin", ["stand idle"], id="cpu-engine-on-a-gpu"),
+        pytest.param(r"resources.limits.nvidia\.com/gpu=1", ["gpu.kind: plugin"], id="gpu-behind-the-charts-back"),
+        pytest.param("autoscaling.kind=hpa,autoscaling.minReplicas=20", ["maxReplicas 10"], id="least-above-most"),
+        pytest.param(
+            "autoscaling.kind=hpa,autoscaling.cpuUtilizationPercent=80,resources.requests.cpu=null",
+            ["resources.requests.cpu"],
+            id="share-of-nothing",
+        ),
+        pytest.param("autoscaling.kind=vpa", ["autoscaling/kind", "keda"], id="unknown-autoscaler"),
+        pytest.param("rollout.maxSurge=0", ["no pod could ever be replaced"], id="rollout-that-cannot-move"),
+        pytest.param(
+            "rollout.maxSurge=0,rollout.maxUnavailable=0%", ["no pod could ever be replaced"], id="none-in-per-cent"
+        ),
+        pytest.param("canary.engine=argo", ["canary.judge.url"], id="canary-without-judge"),
+        pytest.param(
+            "canary.engine=argo,canary.judge.url=http://j,canary.weights={50\\,5}",
+            ["canary/weights"],
+            id="weights-as-text",
+        ),
+        pytest.param("canary.weights={50,5}", ["more than the one before"], id="weights-going-down"),
+        pytest.param(
+            "canary.engine=flagger,canary.judge.url=http://j,service.grpcPort=81",
+            ["Leave it at 8001"],
+            id="flaggers-port",
+        ),
+        pytest.param(
+            "canary.engine=argo,canary.judge.url=http://j,metrics.monitor=service",
+            ["metrics.monitor to pod"],
+            id="counted-twice",
+        ),
+        pytest.param("canary.trafficRouting.nginx.x=y", ["canary.engine to argo"], id="routing-of-no-engine"),
+        pytest.param("gateway.http.enabled=true", ["gateway.parentRefs"], id="route-to-no-gateway"),
+        pytest.param(
+            "gateway.parentRefs[0].name=g,gateway.http.enabled=true,gateway.grpc.enabled=true"
+            ",gateway.http.hostnames={a.example},gateway.grpc.hostnames={a.example}",
+            ["grpc.a.example"],
+            id="two-routes-one-name",
+        ),
+        pytest.param(
+            "canary.engine=argo,canary.judge.url=http://j,gateway.canary.service=next",
+            ["Choose one"],
+            id="two-hands-on-weights",
+        ),
+        pytest.param("gpu.kind=cuda", ["gpu/kind", "plugin"], id="unknown-gpu"),
+    ],
+)
+def test_values_that_are_fine_alone_and_wrong_together_are_refused(
+    refuse: Refuse, values: str, words: list[str]
+) -> None:
+    """Each refusal names the keys, and what to set."""
+    message = refuse("--set", values)
+    missing = [word for word in words if word not in message]
+    assert not missing, f"{missing} not in: {message}"
 
 
-def test_bundles_without_a_claim_are_refused(refuse: Refuse) -> None:
-    """They would be looked for on a volume that is not there."""
-    assert "Set model.existingClaim" in refuse("--set", "model.bundles={maskrcnn-r50/3}")
-
-
-def test_a_cluster_too_old_for_a_native_sleep_is_refused(refuse: Refuse) -> None:
-    """Older clusters would drop preStop.sleep in silence, and every rollout would cost requests."""
-    assert "1.29" in refuse("--kube-version", "1.29.0")
+@pytest.mark.parametrize(
+    ("values", "version", "least"),
+    [
+        pytest.param("replicas=2", "1.28.0", "1.29", id="the-chart"),
+        pytest.param("gpu.kind=dra", "1.33.0", "1.34", id="dra"),
+        pytest.param(
+            "model.source=image,model.image.reference=r/m:1,model.bundles={a/1}", "1.32.0", "1.33", id="image-volumes"
+        ),
+    ],
+)
+def test_a_cluster_too_old_is_refused_with_the_version_that_is_needed(
+    refuse: Refuse, values: str, version: str, least: str
+) -> None:
+    """Old clusters drop fields they do not know in silence, and the release would be something else than asked for."""
+    assert least in refuse("--kube-version", version, "--set", values)

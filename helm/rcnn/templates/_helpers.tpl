@@ -30,7 +30,7 @@ app.kubernetes.io/component: server
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/name: {{ include "rcnn.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ include "rcnn.version" . | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
@@ -42,13 +42,26 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{- define "rcnn.version" -}}
+{{- .Values.image.tag | default .Chart.AppVersion -}}
+{{- end -}}
+
+{{/* The image for GPUs has CUDA's libraries in it and a tag of its own. */}}
+{{- define "rcnn.tag" -}}
+{{- .Values.image.tag | default (eq .Values.gpu.kind "none" | ternary .Chart.AppVersion (printf "%s-gpu" .Chart.AppVersion)) -}}
+{{- end -}}
+
 {{/* A digest names the bytes, so it wins over a tag. */}}
 {{- define "rcnn.image" -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- printf "%s:%s" .Values.image.repository (include "rcnn.tag" .) -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "rcnn.fetchImage" -}}
+{{- printf "%s:%s-fetch" .Values.image.repository .Chart.AppVersion -}}
 {{- end -}}
 
 {{/* The restricted Pod Security Standard, for a pod and for each of its containers. */}}
@@ -87,7 +100,7 @@ Helm reads every number as a float and would write 20971520 as 2.097152e+07: who
   value: /var/cache/rcnn
 {{- end }}
 {{- with .Values.model }}
-{{- if .existingClaim }}
+{{- if .bundles }}
 - name: RCNN_BUNDLES
   value: {{ include "rcnn.bundlePaths" . | quote }}
 {{- end }}
@@ -98,23 +111,4 @@ Helm reads every number as a float and would write 20971520 as 2.097152e+07: who
 {{- $paths := list -}}
 {{- range .bundles }}{{ $paths = append $paths (printf "%s/%s" (trimSuffix "/" $.mountPath) .) }}{{ end -}}
 {{- join "," $paths -}}
-{{- end -}}
-
-{{/* What no schema can say: values that are fine alone and wrong together. Each failure says what to set. */}}
-{{- define "rcnn.checkValues" -}}
-{{- $flush := 5 -}}
-{{- /* 25: the service's default, when the key was taken out */ -}}
-{{- $drain := hasKey .Values.settings "drainTimeoutS" | ternary .Values.settings.drainTimeoutS 25 | ceil | int -}}
-{{- $needed := add .Values.preStopSleepSeconds $drain $flush -}}
-{{- if lt (int .Values.terminationGracePeriodSeconds) (int $needed) -}}
-{{- fail (printf "\n\nterminationGracePeriodSeconds is %d, but a stopping pod needs %d: %d (preStopSleepSeconds) + %d (settings.drainTimeoutS) + %d (closing and flushing).\nKubernetes would kill it with requests still inside. Set terminationGracePeriodSeconds to at least %d, or shorten one of the others.\n" (int .Values.terminationGracePeriodSeconds) (int $needed) (int .Values.preStopSleepSeconds) $drain $flush (int $needed)) -}}
-{{- end -}}
-{{- with .Values.model -}}
-{{- if and .existingClaim (not .bundles) -}}
-{{- fail (printf "\n\nmodel.existingClaim is %q, but model.bundles is empty.\nName the bundles to serve, relative to the claim's root, for example: --set 'model.bundles={maskrcnn-r50/3}'\n" .existingClaim) -}}
-{{- end -}}
-{{- if and .bundles (not .existingClaim) -}}
-{{- fail "\n\nmodel.bundles names bundles on a claim, but model.existingClaim is empty.\nSet model.existingClaim to the claim that holds them, or leave model.bundles empty to serve the image's own.\n" -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}
