@@ -9,7 +9,7 @@ DATA ?=
 SECONDS ?= 300
 SCENARIO ?= steady
 
-.PHONY: help serve test test-slow lint types chart image dashboards proto bench fuzz loadtest zoo tools
+.PHONY: help serve test test-slow lint types chart image dashboards metrics-page proto bench fuzz loadtest zoo tools
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -40,6 +40,9 @@ image: ## build the container image and ask it for a detection (needs root, buil
 dashboards: install ## render the Grafana dashboards and the alert rules into the chart
 	$(RUN) python -m deploy.dashboards --out helm/rcnn/dashboards
 	$(RUN) python -m deploy.alerts --out helm/rcnn/rules
+
+metrics-page: install ## write docs/metrics.md from the metrics as they are declared
+	$(RUN) python -m deploy.metrics_page
 
 proto: install ## regenerate the gRPC code
 	$(RUN) python -m service.api.grpc.proto.generate

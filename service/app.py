@@ -37,11 +37,13 @@ from service.security.setup import Sources, create_guard
 from service.selfcheck import self_check
 from service.settings import Settings
 from service.shadow import Candidate, Shadow
+from service.tracing import Tracer
 from service.warmup import warm_up
 
 if TYPE_CHECKING:
     from service.api.grpc.server import GrpcDoor
     from service.api.oip.inference import OpenInference
+    from service.api.requests import Accounting
 
 _GPU_PERIOD_S = 5.0
 _log = structlog.get_logger("service")
@@ -53,7 +55,8 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         cv2.setNumThreads(1)  # one thread a request: OpenCV would start one for every core of the host
         self._settings = settings
-        self.health, self.metrics, self.models = Health(), Metrics(), Models()
+        self.health, self.models = Health(), Models()
+        self.metrics, self.tracer = Metrics(triton_names=settings.triton_metric_names), Tracer()
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
         self._engine_threads: dict[ServedModel, ThreadPoolExecutor] = {}
         self.repository = Repository(settings.model_repository, self.models, self._build, self._retire)
@@ -182,11 +185,11 @@ class Service:
 
         http, admin = self._http_servers()
         grpc_door = GrpcDoor(
-            DetectionServicer(self.predictor, self.metrics, self._body_memory, settings.max_in_flight_per_stream),
+            DetectionServicer(self.predictor, self._accounting(), self._body_memory, settings.max_in_flight_per_stream),
             OipServicer(self._oip()),
             self.health,
             self.models,
-            GrpcGuard(self._guard, self.metrics, admin_here=not settings.admin_port_only),
+            GrpcGuard(self._guard, self._accounting(), admin_here=not settings.admin_port_only),
             GrpcLimits(settings.max_image_bytes, settings.max_header_bytes, settings.max_grpc_calls),
         )
         grpc_port = await grpc_door.start(settings.host, settings.grpc_port)
@@ -241,18 +244,24 @@ class Service:
         settings = self._settings
         most, body_timeout_s = settings.max_images_per_request, settings.body_timeout_ms / 1e3
         body = BodyLimits(settings.max_image_bytes, most, settings.max_request_bytes, body_timeout_s)
-        parts = (self.predictor, self.models, self.health, self.metrics)
+        parts = (self.predictor, self.models, self.health, self._accounting())
         door = RestDoor(*parts, body, self.image_limits, self._body_memory)
         status = StatusDoor(self.models, self.health, self.metrics)
-        app = create_rest_app(door, status, version("rcnn"))
+        accounting = self._accounting()
+        app = create_rest_app(door, status, version("rcnn"), self.tracer)
         oip = OipRestDoor(self._oip(), body.timeout_s)
         app.router.routes.extend(oip.routes())
-        refusing = EarlyRefusal(app, self.predictor, self.metrics)
+        refusing = EarlyRefusal(app, self.predictor, accounting)
         rules = main_rules(admin_here=not settings.admin_port_only)
-        guarded = RestGuard(refusing, self._guard, self.metrics, rules)
-        admin_app = create_admin_app(door, oip, self.metrics.asgi_app())
-        admin = RestGuard(admin_app, self._guard, self.metrics, admin_rules())
+        guarded = RestGuard(refusing, self._guard, accounting, rules)
+        admin_app = create_admin_app(door, oip, self.metrics.asgi_app(), self.tracer)
+        admin = RestGuard(admin_app, self._guard, accounting, admin_rules())
         return self._http_server(guarded, settings.http_port), self._http_server(admin, settings.metrics_port)
+
+    def _accounting(self) -> "Accounting":
+        from service.api.requests import Accounting
+
+        return Accounting(self.metrics, self.tracer)
 
     def _oip(self) -> "OpenInference":
         from service.api.oip.inference import OpenInference
@@ -262,7 +271,7 @@ class Service:
         limits = TensorLimits(
             settings.max_images_per_request, image.max_bytes, image.max_pixels, settings.max_request_bytes
         )
-        parts = (self.predictor, self.models, self.repository, self.health, self.metrics)
+        parts = (self.predictor, self.models, self.repository, self.health, self._accounting())
         return OpenInference(*parts, limits, self._body_memory, version("rcnn"))
 
     def _http_server(self, app: Any, port: int) -> HttpServer:
@@ -283,6 +292,7 @@ class Service:
             try:
                 self.metrics.gpu_read(await asyncio.to_thread(read_gpus))
             except GpuUnavailable as error:
+                self.metrics.gpu_read([])
                 _log.info("GPU metrics unavailable", reason=str(error))
                 return
             await asyncio.sleep(_GPU_PERIOD_S)

@@ -113,12 +113,18 @@ class Detections:
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds spent by one request in each stage, and in all; batch_size is the company it ran in."""
+    """
+    Seconds spent by one request in each stage, and in all; batch_size is the company it ran in.
+
+    starts_s says when each stage began, on the clock of time.perf_counter().
+    """
 
     stages_s: Mapping[str, float]
     total_s: float
     batch_size: int = 1  # 0 where no batch ran for it
     from_cache: bool | None = None  # None where no answers are kept
+    canvas_hw: tuple[int, int] | None = None  # None where no batch ran for it
+    starts_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

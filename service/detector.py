@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.detections import NmsOptions
 from service.engine.base import DetectorOutput, Engine
 from service.postprocess.boxes import Picked, pick
+from service.tracing import Trace
 
 MOST_REGIONS = 256  # in one run of a head: bounds its memory whatever thresholds a caller chooses
 
@@ -24,6 +25,7 @@ class Work:
     nms: NmsOptions
     wants_masks: bool
     wants_keypoints: bool = False
+    trace: Trace | None = None  # of the request it came with
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,20 @@
 """Every metric, declared once: unit and labels in sight. The only importer of prometheus_client."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_asgi_app
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, make_asgi_app
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from service.detections import Answer, ModelId
 from service.gpu import GpuReading
 from service.pairing import Pairing
 from service.recent import RecentRequests
 from service.statistics import Statistics
+from service.tracing import Trace, current_trace
+from service.triton_names import triton_samples
 
 # An edge at every SLO threshold: p50 80 ms, p95 200 ms (Faster) and 250 ms (Mask).
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1, 2.5, 5, 10)
@@ -23,106 +28,119 @@ _COUNTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)
 UNKNOWN_MODEL = "(unknown)"  # one label for whatever names callers make up; no model can be called so
 
 
-class Metrics:
-    """The process's metrics, in a registry of its own."""
+@dataclass(frozen=True)
+class Declared:
+    """One metric family as it was declared. name is the one queries use; buckets only where it is a histogram."""
 
-    def __init__(self) -> None:
-        self.registry = r = CollectorRegistry()
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...]
+    buckets: tuple[float, ...]
+
+
+class Metrics:
+    """The process's metrics, in a registry of its own. triton_names: the statistics under Triton's names too."""
+
+    def __init__(self, *, triton_names: bool = False) -> None:
+        self.registry, self.declared = CollectorRegistry(), list[Declared]()
         self.recent, self.in_flight_now = RecentRequests(), 0
         self.statistics = Statistics()
-        by_request = ["model", "version", "protocol"]
-        self._requests = Counter(
-            "rcnn_requests", "Requests answered, by outcome.", [*by_request, "outcome"], registry=r
+        self._declare_requests()
+        self._declare_batches()
+        self._declare_found()
+        self._declare_shadow()
+        self._declare_models()
+        ProcessCollector(registry=self.registry)
+        if triton_names:
+            self.registry.register(_TritonNames(self.statistics))
+
+    def _declare_requests(self) -> None:
+        by_request = ("model", "version", "protocol")
+        self._requests = self._counter("rcnn_requests", "Requests that ended, by outcome.", *by_request, "outcome")
+        self._duration = self._histogram(
+            "rcnn_request_duration_seconds", "Time from the first byte read to the answer.", _SECONDS, *by_request
         )
-        self._duration = Histogram(
-            "rcnn_request_duration_seconds",
-            "Time from the first byte read to the answer.",
-            by_request,
-            buckets=_SECONDS,
-            registry=r,
+        self._stage = self._histogram(
+            "rcnn_stage_duration_seconds", "Time spent by an image in each stage.", _STAGE_SECONDS, "model", "stage"
         )
-        self._stage = Histogram(
-            "rcnn_stage_duration_seconds",
-            "Time spent by a request in each stage.",
-            ["model", "stage"],
-            buckets=_STAGE_SECONDS,
-            registry=r,
+        self._in_flight = self._gauge("rcnn_in_flight_requests", "Images inside.")
+        self._body_memory = self._gauge("rcnn_body_memory_bytes", "Memory held by request bodies and their copies.")
+        self._shed = self._counter("rcnn_shed", "Requests refused for want of capacity.", "reason")
+        self._rejected = self._counter("rcnn_rejected_inputs", "Requests refused for their content.", "reason")
+        self._cancelled = self._counter("rcnn_cancelled", "Requests whose caller left or ran out of time.", "stage")
+        self._cache_hits = self._counter("rcnn_response_cache_hits", "Answers given without running a model.")
+        self._cache_misses = self._counter("rcnn_response_cache_misses", "Answers not kept, and computed.")
+        self._cache_bytes = self._gauge("rcnn_response_cache_bytes", "Memory taken by answers kept.")
+        self._cache_entries = self._gauge("rcnn_response_cache_entries", "Answers kept.")
+
+    def _declare_batches(self) -> None:
+        self._batch_size = self._histogram("rcnn_batch_size", "Images in a batch.", _BATCH, "model")
+        self._padding = self._histogram(
+            "rcnn_batch_padding_ratio", "Share of a batch's canvases that is padding.", _RATIOS, "model"
         )
-        self._batch_size = Histogram("rcnn_batch_size", "Images in a batch.", ["model"], buckets=_BATCH, registry=r)
-        self._padding = Histogram(
-            "rcnn_batch_padding_ratio",
-            "Share of an image's canvas that is padding.",
-            ["model"],
-            buckets=_RATIOS,
-            registry=r,
+        self._queue_depth = self._gauge("rcnn_queue_depth", "Images waiting for a batch.", "model")
+        self._queued_work = self._gauge(
+            "rcnn_queued_work_seconds", "Seconds of engine work waiting: the autoscaling signal.", "model"
         )
-        self._queue_depth = Gauge("rcnn_queue_depth", "Images waiting for a batch.", ["model"], registry=r)
-        self._queued_work = Gauge(
-            "rcnn_queued_work_seconds", "Seconds of engine work waiting: the autoscaling signal.", ["model"], registry=r
+
+    def _declare_found(self) -> None:
+        self._detections = self._counter("rcnn_detections", "Objects found.", "model", "label")
+        self._score = self._histogram("rcnn_detection_score", "Scores of objects found.", _RATIOS, "model")
+        self._per_image = self._histogram("rcnn_detections_per_image", "Objects found in an image.", _COUNTS, "model")
+
+    def _declare_shadow(self) -> None:
+        by_pair = ("model", "candidate")
+        self._shadow_pairs = self._counter(
+            "rcnn_shadow_pairs", "Images answered by a candidate too, by the gravest difference.", *by_pair, "outcome"
         )
-        self._in_flight = Gauge("rcnn_in_flight_requests", "Requests inside.", registry=r)
-        self._body_memory = Gauge(
-            "rcnn_body_memory_bytes", "Memory held by request bodies and their copies.", registry=r
+        self._shadow_objects = self._counter(
+            "rcnn_shadow_objects", "Objects in pairs of answers, by what became of them.", *by_pair, "outcome"
         )
-        self._shed = Counter("rcnn_shed", "Requests refused for want of capacity.", ["reason"], registry=r)
-        self._rejected = Counter("rcnn_rejected_inputs", "Requests refused for their content.", ["reason"], registry=r)
-        self._cancelled = Counter(
-            "rcnn_cancelled", "Requests whose caller left or ran out of time.", ["stage"], registry=r
-        )
-        self._cache_hits = Counter("rcnn_response_cache_hits", "Answers given without running a model.", registry=r)
-        self._cache_misses = Counter("rcnn_response_cache_misses", "Answers not kept, and computed.", registry=r)
-        self._cache_bytes = Gauge("rcnn_response_cache_bytes", "Memory taken by answers kept.", registry=r)
-        self._cache_entries = Gauge("rcnn_response_cache_entries", "Answers kept.", registry=r)
-        by_pair = ["model", "candidate"]
-        self._shadow_pairs = Counter(
-            "rcnn_shadow_pairs",
-            "Images answered by a candidate too, by the gravest difference.",
-            [*by_pair, "outcome"],
-            registry=r,
-        )
-        self._shadow_objects = Counter(
-            "rcnn_shadow_objects",
-            "Objects in pairs of answers, by what became of them.",
-            [*by_pair, "outcome"],
-            registry=r,
-        )
-        self._shadow_disagreement = Histogram(
+        self._shadow_disagreement = self._histogram(
             "rcnn_shadow_disagreement_ratio",
             "Share of both answers' objects without a partner that agrees.",
-            by_pair,
-            buckets=_SHARES,
-            registry=r,
+            _SHARES,
+            *by_pair,
         )
-        self._shadow_slowdown = Histogram(
+        self._shadow_slowdown = self._histogram(
             "rcnn_shadow_slowdown_ratio",
             "The candidate's work on an image over the stable model's, without waiting.",
-            by_pair,
-            buckets=_SLOWDOWNS,
-            registry=r,
+            _SLOWDOWNS,
+            *by_pair,
         )
-        self._shadow_dropped = Counter(
-            "rcnn_shadow_dropped", "Requests meant for a candidate that it was not asked.", ["reason"], registry=r
+        self._shadow_dropped = self._counter(
+            "rcnn_shadow_dropped", "Requests meant for a candidate that it was not asked.", "reason"
         )
-        self._detections = Counter("rcnn_detections", "Objects found.", ["model", "label"], registry=r)
-        self._score = Histogram(
-            "rcnn_detection_score", "Scores of objects found.", ["model"], buckets=_RATIOS, registry=r
-        )
-        self._per_image = Histogram(
-            "rcnn_detections_per_image", "Objects found in an image.", ["model"], buckets=_COUNTS, registry=r
-        )
-        info = ["model", "version", "digest", "engine", "precision"]
-        self._model_info = Gauge("rcnn_model_info", "1 for each model served.", info, registry=r)
-        self._load = Gauge("rcnn_model_load_duration_seconds", "Time to load and check a model.", ["model"], registry=r)
+
+    def _declare_models(self) -> None:
+        info = ("model", "version", "digest", "engine", "precision")
+        self._model_info = self._gauge("rcnn_model_info", "1 for each model served.", *info)
+        self._load = self._gauge("rcnn_model_load_duration_seconds", "Time to load and check a model.", "model")
+        self._gpus = self._gauge("rcnn_gpus", "GPUs and MIG slices read; 0: none, or no driver, as the log says.")
         self._gpu = {
-            field: Gauge(f"rcnn_gpu_{field}", text, ["gpu"], registry=r)
+            field: self._gauge(f"rcnn_gpu_{field}", text, "gpu")
             for field, text in (
-                ("utilization_ratio", "Share of time a kernel was running."),
-                ("memory_used_bytes", "Device memory in use."),
+                ("utilization_ratio", "Share of time a kernel was running; absent where MIG is on."),
+                ("memory_used_bytes", "Device memory in use, by whomever."),
                 ("memory_total_bytes", "Device memory there is."),
                 ("temperature_celsius", "Device temperature."),
                 ("power_watts", "Power drawn."),
+                ("process_memory_used_bytes", "Device memory in use by this process; absent where NVML hides it."),
             )
         }
+
+    def _counter(self, name: str, help: str, *labels: str) -> Counter:
+        self.declared.append(Declared(f"{name}_total", "counter", help, labels, ()))
+        return Counter(name, help, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help: str, *labels: str) -> Gauge:
+        self.declared.append(Declared(name, "gauge", help, labels, ()))
+        return Gauge(name, help, labels, registry=self.registry)
+
+    def _histogram(self, name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        self.declared.append(Declared(name, "histogram", help, labels, buckets))
+        return Histogram(name, help, labels, buckets=buckets, registry=self.registry)
 
     def asgi_app(self) -> Callable[..., Any]:
         """Answers scrapes, in OpenMetrics where the scraper asks for it."""
@@ -130,23 +148,25 @@ class Metrics:
 
     def answered(self, answer: Answer) -> None:
         self.statistics.answered(answer)
-        model, found = answer.model.name, answer.detections
+        model, found, exemplar = answer.model.name, answer.detections, _exemplar(current_trace.get())
         for stage, seconds in answer.timings.stages_s.items():
-            self._stage.labels(model, stage).observe(seconds)
+            self._stage.labels(model, stage).observe(seconds, exemplar)
         self._per_image.labels(model).observe(len(found))
         for label, score in zip(found.labels, found.scores, strict=True):
             self._detections.labels(model, label).inc()
             self._score.labels(model).observe(float(score))
 
-    def request_done(self, model: ModelId | None, protocol: str, outcome: str, seconds: float) -> None:
+    def request_done(
+        self, model: ModelId | None, protocol: str, outcome: str, seconds: float, trace: Trace | None = None
+    ) -> None:
         """outcome is ok or the error's stable code. Where the request named no model served here, model is None."""
         name, version = (model.name, model.version) if model else (UNKNOWN_MODEL, "")
-        self._requests.labels(name, version, protocol, outcome).inc()
+        self._requests.labels(name, version, protocol, outcome).inc(exemplar=_exemplar(trace))
         if model is not None:
             self.recent.add(name, version, seconds if outcome == "ok" else None)
             self.statistics.request_done(model, outcome == "ok", seconds)
         if model is not None and outcome == "ok":  # refusals are quick and would flatter the latency
-            self._duration.labels(name, version, protocol).observe(seconds)
+            self._duration.labels(name, version, protocol).observe(seconds, _exemplar(trace))
 
     def shed(self, reason: str) -> None:
         self._shed.labels(reason).inc()
@@ -193,9 +213,13 @@ class Metrics:
         self._model_info.remove(model.name, model.version, model.digest, engine, precision)
 
     def gpu_read(self, readings: list[GpuReading]) -> None:
-        for reading in readings:
-            for field, gauge in self._gpu.items():
-                gauge.labels(str(reading.index)).set(getattr(reading, field))
+        """No readings: there is no GPU, or none that can be read."""
+        self._gpus.set(len(readings))
+        for field, gauge in self._gpu.items():
+            gauge.clear()
+            for reading in readings:
+                if (value := getattr(reading, field)) is not None:
+                    gauge.labels(reading.gpu).set(value)
 
     def of_model(self, model: ModelId) -> "ModelMetrics":
         return ModelMetrics(self, model)
@@ -222,3 +246,22 @@ class ModelMetrics:
     def queue_changed(self, depth: int, work_s: float) -> None:
         self._queue_depth.set(depth)
         self._queued_work.set(work_s)
+
+
+class _TritonNames(Collector):
+    """Triton's own names lack the _total that Prometheus asks of a counter, hence untyped."""
+
+    def __init__(self, statistics: Statistics) -> None:
+        self._statistics = statistics
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, Metric] = {}
+        for sample in triton_samples(self._statistics.all()):
+            family = families.setdefault(sample.name, Metric(sample.name, sample.help, "unknown"))
+            family.add_sample(sample.name, dict(sample.labels), sample.value)
+        yield from families.values()
+
+
+def _exemplar(trace: Trace | None) -> dict[str, str] | None:
+    """Only traces that somebody records can be looked up."""
+    return {"trace_id": trace.trace_id} if trace and trace.sampled else None

@@ -34,6 +34,7 @@ from service.postprocess.keypoints import locate
 from service.preprocess import Geometry, to_canvas
 from service.response_cache import ResponseCache, cache_key
 from service.security.caller import current_caller
+from service.tracing import current_trace
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -145,12 +146,12 @@ class Predictor:
             canvas, geometry, preprocess_s = await self._in_thread(_prepare, picture, self._limits, preprocess)
             watch.lap("decode", preprocess=preprocess_s)
             wants_masks = options.masks != "none" and model.segments
-            work = Work(canvas, geometry.resized_hw, nms, wants_masks, model.finds_keypoints)
+            work = Work(canvas, geometry.resized_hw, nms, wants_masks, model.finds_keypoints, current_trace.get())
             pixels = canvas.shape[0] * canvas.shape[1]
             found, queue_s, batch_size = await model.batcher.submit(
                 ticket, work, geometry.canvas_hw, pixels, masked=wants_masks
             )
-            watch.record(batch_size, queue=queue_s, **found.stages_s)
+            watch.record(batch_size, geometry.canvas_hw, queue=queue_s, **found.stages_s)
             detections = await self._in_thread(_finish, found, geometry, model, options.masks, self._max_mask_bytes)
             watch.lap("encode")
         return detections
@@ -222,19 +223,27 @@ class Stopwatch:
     def __init__(self) -> None:
         self._start = self._mark = time.perf_counter()
         self._stages_s: dict[str, float] = {}
+        self._starts_s: dict[str, float] = {}
         self._batch_size = 0
+        self._canvas_hw: tuple[int, int] | None = None
 
     def lap(self, stage: str, **parts_s: float) -> None:
         """parts_s: stages measured elsewhere which the lap held too."""
         now = time.perf_counter()
-        self._stages_s |= {stage: now - self._mark - sum(parts_s.values()), **parts_s}
+        own_s = now - self._mark - sum(parts_s.values())
+        for name, seconds in {stage: own_s, **parts_s}.items():
+            self._starts_s[name], self._stages_s[name] = self._mark, seconds
+            self._mark += seconds
         self._mark = now
 
-    def record(self, batch_size: int, **stages_s: float) -> None:
-        """Stages measured elsewhere, and how many images went through them together."""
-        self._stages_s.update(stages_s)
-        self._batch_size = batch_size
+    def record(self, batch_size: int, canvas_hw: tuple[int, int], **stages_s: float) -> None:
+        """Stages measured elsewhere, one after the other, and in what company and shape they were run."""
+        for stage, seconds in stages_s.items():
+            self._starts_s[stage], self._stages_s[stage] = self._mark, seconds
+            self._mark += seconds
+        self._batch_size, self._canvas_hw = batch_size, canvas_hw
         self._mark = time.perf_counter()
 
     def timings(self, from_cache: bool | None) -> Timings:
-        return Timings(self._stages_s, time.perf_counter() - self._start, self._batch_size, from_cache)
+        total_s = time.perf_counter() - self._start
+        return Timings(self._stages_s, total_s, self._batch_size, from_cache, self._canvas_hw, self._starts_s)

@@ -115,6 +115,8 @@ class Settings(BaseSettings):
     """The same by day (UTC), forgotten at a restart."""
     drain_timeout_s: float = Field(25.0, ge=0)
     """After SIGTERM: how long accepted requests may take to finish before the process ends all the same."""
+    triton_metric_names: bool = False
+    """Also show the inference counters under Triton's names (nv_inference_*), for dashboards written for it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe line logged."""
     log_format: Literal["json", "console"] = "json"

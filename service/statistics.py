@@ -68,6 +68,11 @@ class Statistics:
         with self._lock:
             return self._by_model.setdefault((name, version), ModelStatistics())
 
+    def all(self) -> dict[tuple[str, str], ModelStatistics]:
+        """The live records by model name and version."""
+        with self._lock:
+            return dict(self._by_model)
+
     def answered(self, answer: Answer) -> None:
         """One image has its detections."""
         model, stages_s = self.of(answer.model.name, answer.model.version), answer.timings.stages_s

@@ -47,6 +47,7 @@ class Served:
     grpc_address: str
     metrics_url: str
     process: "subprocess.Popen[str]"
+    log: list[str]  # grows as the server writes
 
 
 @pytest.fixture(scope="session")
@@ -104,20 +105,21 @@ class run_server:
             f"127.0.0.1:{ready['grpc_port']}",
             f"http://127.0.0.1:{ready['metrics_port']}",
             self._process,
+            self._log,
         )
 
     def _wait_until_ready(self) -> dict[str, Any]:
         assert self._process.stderr is not None
-        lines = []
+        self._log: list[str] = []
         for line in self._process.stderr:
-            lines.append(line)
+            self._log.append(line)
             if '"event": "ready"' in line:
                 # A full pipe would stop the server at its next log line.
-                self._drain = threading.Thread(target=self._process.stderr.read)
+                self._drain = threading.Thread(target=self._log.extend, args=(self._process.stderr,))
                 self._drain.start()
                 ready: dict[str, Any] = json.loads(line)
                 return ready
-        raise AssertionError(f"the server ended before it was ready:\n{''.join(lines)}")
+        raise AssertionError(f"the server ended before it was ready:\n{''.join(self._log)}")
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:

@@ -147,7 +147,8 @@ class _Busy:
 
     def _sample(self) -> None:
         while not self._over.wait(0.1):
-            self._samples.append(read_gpus()[0].utilization_ratio)
+            if (busy_ratio := read_gpus()[0].utilization_ratio) is not None:
+                self._samples.append(busy_ratio)
 
     def idle_share(self) -> float:
         return 1 - float(np.mean(self._samples or [0.0]))

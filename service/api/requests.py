@@ -21,6 +21,7 @@ from service.errors import (
 )
 from service.metrics import Metrics
 from service.security.caller import current_caller
+from service.tracing import RequestEnded, Trace, Tracer, current_trace
 
 _log = structlog.get_logger("request")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -49,24 +50,39 @@ class Outcome:
     answers: list[Answer] = field(default_factory=list)
 
 
-@contextmanager
-def accounted(metrics: Metrics, protocol: str, id: str) -> Iterator[Outcome]:
-    """Count, time and log one request, however it ends. Errors go on to the door, which renders them."""
-    outcome, start = Outcome(), time.perf_counter()
-    code = "ok"
-    try:
-        yield outcome
-    except ServiceError as error:
-        code = error.code
-        _count_error(metrics, error)
-        raise
-    except BaseException as error:
-        code = "internal" if isinstance(error, Exception) else "cancelled"
-        if code == "cancelled":
-            metrics.cancelled("request")
-        raise
-    finally:
-        _finish(metrics, protocol, id, outcome, code, time.perf_counter() - start)
+class Accounting:
+    """Counts, times, traces and logs requests, however they end."""
+
+    def __init__(self, metrics: Metrics, tracer: Tracer) -> None:
+        self.metrics, self.tracer = metrics, tracer
+
+    @contextmanager
+    def request(self, protocol: str, id: str, trace: Trace | None) -> Iterator[Outcome]:
+        """One request, from here to the end of the block. Errors go on to the door, which renders them."""
+        outcome, start_s = Outcome(), time.perf_counter()
+        code, entered = "ok", current_trace.set(trace)
+        try:
+            yield outcome
+        except ServiceError as error:
+            code = error.code
+            _count_error(self.metrics, error)
+            raise
+        except BaseException as error:
+            code = "internal" if isinstance(error, Exception) else "cancelled"
+            if code == "cancelled":
+                self.metrics.cancelled("request")
+            raise
+        finally:
+            current_trace.reset(entered)
+            self._ended(protocol, id, trace, outcome, code, start_s)
+
+    def _ended(self, protocol: str, id: str, trace: Trace | None, outcome: Outcome, code: str, start_s: float) -> None:
+        end_s = time.perf_counter()
+        self.metrics.request_done(outcome.model, protocol, code, end_s - start_s, trace)
+        if trace is not None:
+            ended = RequestEnded(trace, id, protocol, code, outcome.model, outcome.answers, start_s, end_s)
+            self.tracer.request_ended(ended)
+        _log.info("request", **_line(protocol, id, trace, outcome, code, end_s - start_s))
 
 
 def _count_error(metrics: Metrics, error: ServiceError) -> None:
@@ -80,23 +96,28 @@ def _count_error(metrics: Metrics, error: ServiceError) -> None:
         metrics.rejected(error.code)
 
 
-def _finish(metrics: Metrics, protocol: str, id: str, outcome: Outcome, code: str, seconds: float) -> None:
-    metrics.request_done(outcome.model, protocol, code, seconds)
-    line: dict[str, object] = {
-        "request_id": id,
+def _line(
+    protocol: str, id: str, trace: Trace | None, outcome: Outcome, code: str, seconds: float
+) -> dict[str, object]:
+    """What is logged: nothing that was in the request but its id. Stages, canvas and company are of its first image."""
+    line: dict[str, object] = {"request_id": id}
+    if trace is not None:
+        line["trace_id"] = trace.trace_id
+    line |= {
         "protocol": protocol,
         "outcome": code,
         "total_ms": round(seconds * 1e3, 2),
         "caller": current_caller().name,
     }
+    if (model := outcome.model) is not None:
+        line |= {"model": model.name, "version": model.version, "digest": model.digest}
     if outcome.answers:
-        first = outcome.answers[0]
+        timings = outcome.answers[0].timings
         line |= {
-            "model": first.model.name,
-            "version": first.model.version,
             "images": len(outcome.answers),
             "detections": sum(len(answer.detections) for answer in outcome.answers),
-            "batch_size": first.timings.batch_size,
-            "stages_ms": {stage: round(s * 1e3, 2) for stage, s in first.timings.stages_s.items()},
+            "canvas_hw": timings.canvas_hw,
+            "batch_size": timings.batch_size,
+            "stages_ms": {stage: round(s * 1e3, 2) for stage, s in timings.stages_s.items()},
         }
-    _log.info("request", **line)
+    return line

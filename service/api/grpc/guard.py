@@ -10,9 +10,8 @@ from grpc_health.v1 import health
 from service.api.grpc.errors import CODE, to_status
 from service.api.grpc.oip import SERVICE as OIP
 from service.api.grpc.proto import detection_pb2 as pb
-from service.api.requests import accounted, request_id
+from service.api.requests import Accounting, request_id
 from service.errors import NotPermitted, ServiceError
-from service.metrics import Metrics
 from service.security.caller import UNKNOWN, Scope, become
 from service.security.guard import ADMIN_ELSEWHERE, Guard
 
@@ -28,9 +27,9 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class GrpcGuard(grpc.aio.ServerInterceptor):
     """Ends calls that may not pass with UNAUTHENTICATED, PERMISSION_DENIED or RESOURCE_EXHAUSTED."""
 
-    def __init__(self, guard: Guard, metrics: Metrics, *, admin_here: bool) -> None:
+    def __init__(self, guard: Guard, accounting: Accounting, *, admin_here: bool) -> None:
         """admin_here: whether models may be changed through this door."""
-        self._guard, self._metrics, self._admin_here = guard, metrics, admin_here
+        self._guard, self._accounting, self._admin_here = guard, accounting, admin_here
 
     async def intercept_service(
         self, continuation: Callable[[Details], Awaitable["Handler | None"]], handler_call_details: Details
@@ -43,7 +42,8 @@ class GrpcGuard(grpc.aio.ServerInterceptor):
             self._admit(handler_call_details.method, sent)
         except ServiceError as refusal:
             id = request_id(sent.get("x-request-id"))
-            with suppress(ServiceError), accounted(self._metrics, "grpc", id):
+            trace = self._accounting.tracer.begin(sent.get("traceparent"))
+            with suppress(ServiceError), self._accounting.request("grpc", id, trace):
                 raise refusal
             return _refusing(handler, refusal, id)
         return handler

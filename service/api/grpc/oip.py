@@ -16,9 +16,10 @@ from service.api.grpc.limits import MESSAGE_COPIES
 from service.api.grpc.oip_convert import parameters, to_request, to_response
 from service.api.grpc.proto import inference_pb2 as pb
 from service.api.grpc.proto import inference_pb2_grpc as pb_grpc
+from service.api.grpc.servicer import say_trace
 from service.api.oip.inference import OpenInference
 from service.api.oip.values import Call
-from service.api.requests import accounted, priority, request_id
+from service.api.requests import priority, request_id
 from service.errors import NotOffered, ServiceError
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
@@ -65,8 +66,10 @@ class OipServicer(pb_grpc.GRPCInferenceServiceServicer):
     async def _infer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         left_s = context.time_remaining()
         deadline = None if left_s is None else time.monotonic() + left_s
-        id = request_id(_sent(context, "x-request-id"))
-        with accounted(self._oip.metrics, "oip_grpc", id) as outcome, self._oip.memory.share() as share:
+        accounting, id = self._oip.accounting, request_id(_sent(context, "x-request-id"))
+        trace = accounting.tracer.begin(_sent(context, "traceparent"))
+        say_trace(context, accounting.tracer.traceparent(trace))
+        with accounting.request("oip_grpc", id, trace) as outcome, self._oip.memory.share() as share:
             goes = priority(_sent(context, "x-request-priority"))
             call = Call(request.model_name, request.model_version, deadline, goes)
             self._oip.accept(call, outcome)

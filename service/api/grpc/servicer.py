@@ -1,7 +1,7 @@
 """rcnn.v1.DetectionService: parses, calls the predictor, renders; nothing else."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import grpc
@@ -14,11 +14,11 @@ from service.api.grpc.in_order import in_order
 from service.api.grpc.limits import MESSAGE_COPIES
 from service.api.grpc.proto import detection_pb2 as pb
 from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
-from service.api.requests import accounted, priority, request_id
+from service.api.requests import Accounting, priority, request_id
 from service.errors import InvalidOption, ServiceError
 from service.memory import BodyMemory
-from service.metrics import Metrics
 from service.predictor import Predictor
+from service.tracing import Trace
 
 _MOST_TIMEOUT_MS = 3_600_000
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -34,20 +34,23 @@ class _Call:
     id: str
     priority: str | None
     timeout_s: float | None
+    traceparent: str | None
 
 
 class DetectionServicer(pb_grpc.DetectionServiceServicer):
     """Both methods answer one image by the same coroutine."""
 
     def __init__(
-        self, predictor: Predictor, metrics: Metrics, memory: BodyMemory, max_in_flight_per_stream: int
+        self, predictor: Predictor, accounting: Accounting, memory: BodyMemory, max_in_flight_per_stream: int
     ) -> None:
-        self._predictor, self._metrics, self._memory = predictor, metrics, memory
+        self._predictor, self._accounting, self._memory = predictor, accounting, memory
         self._most = max_in_flight_per_stream
 
     async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:
         call = _read_call(context, context.time_remaining())
-        outcome = await self._outcome(request, call)
+        trace = self._accounting.tracer.begin(call.traceparent)
+        say_trace(context, self._accounting.tracer.traceparent(trace))
+        outcome = await self._outcome(request, call, trace)
         if isinstance(outcome, status_pb2.Status):
             await _abort(context, outcome, call.id)
         return outcome
@@ -59,7 +62,8 @@ class DetectionServicer(pb_grpc.DetectionServiceServicer):
         call = _read_call(context, None)
 
         async def answer(index: int, request: pb.DetectRequest) -> pb.DetectStreamResponse:
-            outcome = await self._outcome(request, _Call(f"{call.id}/{index}", call.priority, None))
+            trace = self._accounting.tracer.begin(call.traceparent)
+            outcome = await self._outcome(request, replace(call, id=f"{call.id}/{index}"), trace)
             if isinstance(outcome, status_pb2.Status):
                 error = pb.Status(code=outcome.code, message=outcome.message, details=outcome.details)
                 return pb.DetectStreamResponse(index=index, error=error)
@@ -68,19 +72,21 @@ class DetectionServicer(pb_grpc.DetectionServiceServicer):
         async for response in in_order(requests, answer, self._most):
             yield response
 
-    async def _outcome(self, request: pb.DetectRequest, call: _Call) -> pb.DetectResponse | status_pb2.Status:
+    async def _outcome(
+        self, request: pb.DetectRequest, call: _Call, trace: Trace | None
+    ) -> pb.DetectResponse | status_pb2.Status:
         """One image's answer, or the status that says why there is none."""
         try:
-            return await self._answer(request, call)
+            return await self._answer(request, call, trace)
         except ServiceError as error:
             return to_status(error, call.id)
         except Exception as error:
             _log.error("unexpected error", request_id=call.id, exc_info=error)
             return bug_status(call.id)
 
-    async def _answer(self, request: pb.DetectRequest, call: _Call) -> pb.DetectResponse:
+    async def _answer(self, request: pb.DetectRequest, call: _Call, trace: Trace | None) -> pb.DetectResponse:
         name, version = request.model or None, request.version or None
-        with accounted(self._metrics, "grpc", call.id) as outcome, self._memory.share() as share:
+        with self._accounting.request("grpc", call.id, trace) as outcome, self._memory.share() as share:
             outcome.model = self._predictor.accepting_model(name, version)
             share.add(len(request.image) * MESSAGE_COPIES)
             answer = await self._predictor.predict(
@@ -106,7 +112,14 @@ def _timeout_s(request: pb.DetectRequest, call: _Call) -> float | None:
 
 def _read_call(context: Context, timeout_s: float | None) -> _Call:
     sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-    return _Call(request_id(sent.get("x-request-id")), sent.get("x-request-priority"), timeout_s)
+    id, goes, traceparent = (sent.get(name) for name in ("x-request-id", "x-request-priority", "traceparent"))
+    return _Call(request_id(id), goes, timeout_s, traceparent)
+
+
+def say_trace(context: Context, traceparent: str | None) -> None:
+    """Let the caller find the trace of its call, in the trailers."""
+    if traceparent is not None:
+        context.set_trailing_metadata((("traceparent", traceparent),))
 
 
 async def _abort(context: Context, status: status_pb2.Status, id: str) -> NoReturn:

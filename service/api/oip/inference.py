@@ -12,12 +12,11 @@ from service.api.oip.metadata import EXTENSIONS, model_config, model_metadata, m
 from service.api.oip.options import Chosen, read_parameters
 from service.api.oip.outputs import check_outputs, to_outputs
 from service.api.oip.values import Call, InferRequest, InferResponse, TensorLimits
-from service.api.requests import Outcome
+from service.api.requests import Accounting, Outcome
 from service.detections import Answer
 from service.errors import CallerError, InvalidOption, InvalidRequest
 from service.health import Health, State
 from service.memory import BodyMemory
-from service.metrics import Metrics
 from service.models import Models, ServedModel
 from service.predictor import Predictor
 from service.repository import Repository
@@ -32,14 +31,14 @@ class OpenInference:
         models: Models,
         repository: Repository,
         health: Health,
-        metrics: Metrics,
+        accounting: Accounting,
         limits: TensorLimits,
         memory: BodyMemory,
         version: str,
     ) -> None:
         self._predictor, self._models, self._repository, self._health = predictor, models, repository, health
-        self._statistics, self._version = metrics.statistics, version
-        self.metrics, self.limits, self.memory = metrics, limits, memory
+        self._statistics, self._version = accounting.metrics.statistics, version
+        self.accounting, self.limits, self.memory = accounting, limits, memory
 
     def accept(self, call: Call, outcome: Outcome) -> None:
         """Note which model is asked. Raises NotReady or ModelNotFound: cheap before a body is read."""

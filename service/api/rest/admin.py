@@ -4,19 +4,20 @@ from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.rest.app import RequestId, add_error_handlers
+from service.api.rest.app import Identity, add_error_handlers
 from service.api.rest.oip import OipRestDoor
 from service.api.rest.routes import RestDoor
+from service.tracing import Tracer
 
 
-def create_admin_app(door: RestDoor, oip: OipRestDoor, scrapes: ASGIApp) -> FastAPI:
+def create_admin_app(door: RestDoor, oip: OipRestDoor, scrapes: ASGIApp, tracer: Tracer) -> FastAPI:
     """The whole HTTP surface of port 8002. scrapes answers /metrics."""
     app = FastAPI(title="rcnn admin", openapi_url=None, docs_url=None, redoc_url=None)
     for path, probe in (("/livez", door.livez), ("/readyz", door.readyz), ("/startupz", door.startupz)):
         app.add_api_route(path, probe, response_model=None)
     app.router.routes.append(Route("/metrics", _Scrapes(scrapes)))
     app.router.routes.extend(oip.repository_routes())
-    app.add_middleware(RequestId)
+    app.add_middleware(Identity, tracer=tracer)
     add_error_handlers(app)
     return app
 

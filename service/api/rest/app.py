@@ -15,19 +15,20 @@ from service.api.rest.page import serve_page
 from service.api.rest.routes import RestDoor
 from service.api.rest.status import StatusDoor
 from service.errors import EngineFailed, ServiceError
+from service.tracing import Tracer
 
 _DESCRIPTION = "Faster and Mask R-CNN: images in, boxes and masks out. Errors are RFC 9457 problem documents."
 _log = structlog.get_logger("rest")
 
 
-def create_rest_app(door: RestDoor, status: StatusDoor, version: str) -> FastAPI:
+def create_rest_app(door: RestDoor, status: StatusDoor, version: str, tracer: Tracer) -> FastAPI:
     """The whole HTTP surface of port 8000."""
     app = FastAPI(title="rcnn", version=version, description=_DESCRIPTION, docs_url=None, redoc_url=None)
     app.include_router(door.router())
     app.include_router(status.router())
     serve_page(app)
     add_docs(app)
-    app.add_middleware(RequestId)
+    app.add_middleware(Identity, tracer=tracer)
     add_error_handlers(app)
     complete(app, door.default_model)
     return app
@@ -40,21 +41,31 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_bug)
 
 
-class RequestId:
-    """Gives each request its id and puts it on the answer. Plain ASGI: the route keeps the connection's own receive."""
+class Identity:
+    """
+    Gives each request its id and trace, and puts them on the answer.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    Plain ASGI: the route keeps the connection's own receive.
+    """
+
+    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
+        self._app, self._tracer = app, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        id = scope.setdefault("state", {})["request_id"] = request_id(Headers(scope=scope).get("x-request-id"))
+        sent, state = Headers(scope=scope), scope.setdefault("state", {})
+        id = state["request_id"] = request_id(sent.get("x-request-id"))
+        trace = state["trace"] = self._tracer.begin(sent.get("traceparent"))
+        traceparent = self._tracer.traceparent(trace)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-Id"] = id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = id
+                if traceparent is not None:
+                    headers["traceparent"] = traceparent
             await send(message)
 
         await self._app(scope, receive, send_with_id)

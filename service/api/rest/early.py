@@ -13,12 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.requests import accounted, priority, request_id
+from service.api.requests import Accounting, priority, request_id
 from service.api.rest.errors import problem
 from service.api.rest.routes import timeout_s_of
 from service.detections import ModelId
 from service.errors import Overloaded, ServiceError
-from service.metrics import Metrics
 from service.predictor import Predictor
 
 _DETECT = re.compile(r"/v1/(?:models/([^/]+)/)?detect")
@@ -27,8 +26,8 @@ _DETECT = re.compile(r"/v1/(?:models/([^/]+)/)?detect")
 class EarlyRefusal:
     """Answers requests for detections with 429 while there is no place for them; passes everything else on."""
 
-    def __init__(self, app: ASGIApp, predictor: Predictor, metrics: Metrics) -> None:
-        self._app, self._predictor, self._metrics = app, predictor, metrics
+    def __init__(self, app: ASGIApp, predictor: Predictor, accounting: Accounting) -> None:
+        self._app, self._predictor, self._accounting = app, predictor, accounting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _DETECT.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
@@ -48,7 +47,8 @@ class EarlyRefusal:
 
     def _counted(self, refusal: Overloaded, request: Request, model: ModelId) -> Response:
         id = request_id(request.headers.get("x-request-id"))
-        with suppress(Overloaded), accounted(self._metrics, "rest", id) as outcome:
+        trace = self._accounting.tracer.begin(request.headers.get("traceparent"))
+        with suppress(Overloaded), self._accounting.request("rest", id, trace) as outcome:
             outcome.model = model
             raise refusal
         return problem(refusal, id)

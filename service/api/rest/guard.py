@@ -9,11 +9,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from service.api.requests import accounted, request_id
+from service.api.requests import Accounting, request_id
 from service.api.rest.errors import problem
 from service.api.rest.oip import oip_problem
 from service.errors import Forbidden, NotPermitted, ServiceError
-from service.metrics import Metrics
 from service.security.caller import ANYBODY, UNKNOWN, Scope, asked_by
 from service.security.guard import ADMIN_ELSEWHERE, Guard
 
@@ -43,8 +42,8 @@ def admin_rules() -> Rules:
 class RestGuard:
     """Answers 401, 403 or 429 to who may not pass; tells everything inside who asks."""
 
-    def __init__(self, app: ASGIApp, guard: Guard, metrics: Metrics, rules: Rules) -> None:
-        self._app, self._guard, self._metrics, self._rules = app, guard, metrics, rules
+    def __init__(self, app: ASGIApp, guard: Guard, accounting: Accounting, rules: Rules) -> None:
+        self._app, self._guard, self._accounting, self._rules = app, guard, accounting, rules
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -69,7 +68,8 @@ class RestGuard:
 
     def _refusal(self, error: ServiceError, path: str, headers: Headers) -> Response:
         id = request_id(headers.get("x-request-id"))
-        with suppress(ServiceError), accounted(self._metrics, "rest", id):
+        trace = self._accounting.tracer.begin(headers.get("traceparent"))
+        with suppress(ServiceError), self._accounting.request("rest", id, trace):
             raise error
         return oip_problem(error, id) if path.startswith("/v2") else problem(error, id)
 

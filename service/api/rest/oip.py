@@ -14,7 +14,7 @@ from starlette.routing import Route
 from service.api.oip.body import decompressed, read_body, write_body
 from service.api.oip.inference import OpenInference
 from service.api.oip.values import Call
-from service.api.requests import accounted, priority
+from service.api.requests import priority
 from service.api.rest.bodies import FORM_COPIES, JSON_COPIES, read_bytes
 from service.api.rest.errors import STATUS, headers_of
 from service.api.rest.routes import timeout_s_of, unless_caller_leaves
@@ -64,8 +64,9 @@ class OipRestDoor:
 
     async def infer(self, request: Request) -> Response:
         arrived = time.monotonic()
-        id = request.state.request_id
-        with accounted(self._oip.metrics, "oip_rest", id) as outcome, self._oip.memory.share() as share:
+        id, trace = request.state.request_id, request.state.trace
+        accounted = self._oip.accounting.request("oip_rest", id, trace)
+        with accounted as outcome, self._oip.memory.share() as share:
             timeout_s, goes = timeout_s_of(request), priority(request.headers.get("x-request-priority"))
             deadline = None if timeout_s is None else arrived + timeout_s  # the body's arrival included
             call = Call(*_model(request), deadline, goes)

@@ -11,7 +11,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.api.requests import accounted, priority
+from service.api.requests import Accounting, priority
 from service.api.rest.accepts import JPEG, JSON, wanted_kind, wants_gzip
 from service.api.rest.answers import render
 from service.api.rest.bodies import BodyLimits, read_images
@@ -24,7 +24,6 @@ from service.errors import CallerLeft, InvalidOption, ModelNotFound
 from service.health import Health, State
 from service.images import Limits, decode
 from service.memory import BodyMemory
-from service.metrics import Metrics
 from service.models import Models, ServedModel
 from service.postprocess.overlay import draw, encode
 from service.predictor import Predictor
@@ -44,12 +43,12 @@ class RestDoor:
         predictor: Predictor,
         models: Models,
         health: Health,
-        metrics: Metrics,
+        accounting: Accounting,
         body: BodyLimits,
         image: Limits,
         memory: BodyMemory,
     ) -> None:
-        self._predictor, self._models, self._health, self._metrics = predictor, models, health, metrics
+        self._predictor, self._models, self._health, self._accounting = predictor, models, health, accounting
         self._body_limits, self._image_limits, self._memory = body, image, memory
 
     def router(self) -> APIRouter:
@@ -87,7 +86,8 @@ class RestDoor:
 
     async def _detect(self, request: Request, name: str | None) -> Response:
         arrived, id = time.monotonic(), request.state.request_id
-        with accounted(self._metrics, "rest", id) as outcome, self._memory.share() as share:
+        accounted = self._accounting.request("rest", id, request.state.trace)
+        with accounted as outcome, self._memory.share() as share:
             version = request.query_params.get("version")
             outcome.model = self._predictor.accepting_model(name, version)
             timeout_s, goes = timeout_s_of(request), priority(request.headers.get("x-request-priority"))
