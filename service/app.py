@@ -32,8 +32,7 @@ from service.models import Models, ServedModel
 from service.predictor import Predictor
 from service.repository import Repository
 from service.response_cache import ResponseCache
-from service.security.allowance import Rate
-from service.security.setup import Sources, create_guard
+from service.security_settings import certificates_from, guard_from
 from service.selfcheck import self_check
 from service.settings import Settings
 from service.shadow import Candidate, Shadow
@@ -60,7 +59,8 @@ class Service:
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
         self._engine_threads: dict[ServedModel, ThreadPoolExecutor] = {}
         self.repository = Repository(settings.model_repository, self.models, self._build, self._retire)
-        self._guard = create_guard(_guard_sources(settings))
+        self._guard = guard_from(settings)
+        self._certificates = certificates_from(settings)
         self.image_limits = Limits(
             settings.max_image_bytes,
             int(settings.max_image_megapixels * 1e6),
@@ -192,7 +192,7 @@ class Service:
             GrpcGuard(self._guard, self._accounting(), admin_here=not settings.admin_port_only),
             GrpcLimits(settings.max_image_bytes, settings.max_header_bytes, settings.max_grpc_calls),
         )
-        grpc_port = await grpc_door.start(settings.host, settings.grpc_port)
+        grpc_port = await grpc_door.start(settings.host, settings.grpc_port, self._certificates)
         tasks = [asyncio.create_task(server.serve_on_socket()) for server in (http, admin)]
         beside = [asyncio.create_task(work) for work in (self._watch_gpus(), self._guard.keep_fresh())]
         try:
@@ -256,7 +256,10 @@ class Service:
         guarded = RestGuard(refusing, self._guard, accounting, rules)
         admin_app = create_admin_app(door, oip, self.metrics.asgi_app(), self.tracer)
         admin = RestGuard(admin_app, self._guard, accounting, admin_rules())
-        return self._http_server(guarded, settings.http_port), self._http_server(admin, settings.metrics_port)
+        return (
+            self._http_server(guarded, settings.http_port, asks_clients=True),
+            self._http_server(admin, settings.metrics_port, asks_clients=False),
+        )
 
     def _accounting(self) -> "Accounting":
         from service.api.requests import Accounting
@@ -274,8 +277,9 @@ class Service:
         parts = (self.predictor, self.models, self.repository, self.health, self._accounting())
         return OpenInference(*parts, limits, self._body_memory, version("rcnn"))
 
-    def _http_server(self, app: Any, port: int) -> HttpServer:
+    def _http_server(self, app: Any, port: int, *, asks_clients: bool) -> HttpServer:
         from service.api.rest.connection import ConnectionGuard, ConnectionLimits
+        from service.api.rest.headers import SecureHeaders
 
         settings = self._settings
         limits = ConnectionLimits(
@@ -285,7 +289,9 @@ class Service:
             settings.body_timeout_ms / 1e3,
         )
         guard = ConnectionGuard(limits, self.metrics)
-        return HttpServer(app, settings.host, port, settings.drain_timeout_s, guard.protocol)
+        tls = self._certificates.server_context(ask_clients=asks_clients) if self._certificates else None
+        secured = SecureHeaders(app, over_tls=tls is not None)
+        return HttpServer(secured, settings.host, port, settings.drain_timeout_s, guard.protocol, tls)
 
     async def _watch_gpus(self) -> None:
         while True:
@@ -302,11 +308,6 @@ def _freeze_heap() -> None:
     """Exempt what start-up built from garbage collection: a full pass over it stalls every request for 0.1 s."""
     gc.collect()
     gc.freeze()
-
-
-def _guard_sources(settings: Settings) -> Sources:
-    rate = Rate(settings.images_per_s, 0, settings.images_per_day)
-    return Sources(settings.api_keys, settings.token_keys, settings.token_issuer, settings.token_audience, rate)
 
 
 def _batch_runner(engine: Engine, observer: ModelMetrics) -> Callable[[Sequence[Work]], list[Found]]:

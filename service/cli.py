@@ -67,9 +67,11 @@ def serve(
 
     from service.app import Service
     from service.logs import configure_logs
+    from service.security.audit import configure_audit
 
     settings = _settings(config, **flags)
     configure_logs(settings.log_level, settings.log_format)
+    configure_audit(settings.audit_log)
 
     async def run() -> None:
         await Service(settings).serve()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,15 @@ import uvicorn
 class HttpServer(uvicorn.Server):
     """uvicorn on a socket bound at once, so that a taken port is known before models load; signals stay ours."""
 
-    def __init__(self, app: Any, host: str, port: int, drain_timeout_s: float, protocol: Any = "auto") -> None:
+    def __init__(
+        self,
+        app: Any,
+        host: str,
+        port: int,
+        drain_timeout_s: float,
+        protocol: Any = "auto",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # asyncio sets TCP_NODELAY only where the socket names TCP; without it, answers wait for a delayed ACK.
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -27,6 +36,7 @@ class HttpServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=protocol,
+                ssl_context_factory=(lambda config, default: tls) if tls else None,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

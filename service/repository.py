@@ -66,7 +66,10 @@ class Repository:
         await self._change(self._unload(name, version))
 
     async def _load(self, name: str, folder: Path) -> None:
-        model = await self._build(folder)
+        try:
+            model = await self._build(folder)
+        except BundleInvalid as error:  # who asked need not know where on this machine it lies
+            raise BundleInvalid(str(error).replace(str(folder), f"{name}/{folder.name}")) from error
         if (model.id.name, model.id.version) != (name, folder.name):
             await self._retire(model)
             raise BundleInvalid(f"{name}/{folder.name} holds the bundle {model.id.name} {model.id.version}")

@@ -107,6 +107,14 @@ class Settings(BaseSettings):
     """The `iss` every token must carry."""
     token_audience: str | None = None
     """The `aud` every token must carry: the name the provider has for this service."""
+    tls_certificate: Path | None = None
+    """PEM file with the server's certificate and those between it and its authority; with tls_key. Unset: no TLS."""
+    tls_key: Path | None = None
+    """PEM file with its key. Changed files count from the next connection on."""
+    tls_client_ca: Path | None = None
+    """PEM file with authorities: REST and gRPC clients must show a certificate of theirs; the metrics port asks not."""
+    audit_log: Path | None = None
+    """File for a line on who asked what of which model, and the outcome; - is stderr. Unset: none is written."""
     admin_port_only: bool = False
     """Whether models are loaded and unloaded on the metrics port alone, not by the protocol doors."""
     images_per_s: float = Field(0.0, ge=0)
@@ -144,6 +152,12 @@ class Settings(BaseSettings):
                 f"body_memory_mb ({self.body_memory_mb:g}) should be at least {MOST_BODY_COPIES} times "
                 f"max_request_bytes, {needed_mb:g}: a body of that many bytes could never be read"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> "Settings":
+        if (self.tls_certificate is None) != (self.tls_key is None) or (self.tls_client_ca and not self.tls_key):
+            raise ValueError("tls_certificate and tls_key go together, and tls_client_ca needs both")
         return self
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from service.bundle import Bundle, write_bundle
+from tests.discretion import leaks
 
 ZOO = Path(__file__).parent.parent / "model" / "zoo"
 _START_S = 120.0
@@ -90,7 +91,7 @@ def fake_served(toy_bundle: Bundle) -> Iterator[Served]:
 
 
 class run_server:
-    """A server process on free loopback ports, stopped by SIGTERM at the end."""
+    """A server process on free loopback ports, stopped by SIGTERM at the end; its log must not tell too much."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         ports = {f"RCNN_{door}_PORT": "0" for door in ("HTTP", "GRPC", "METRICS")}
@@ -128,3 +129,6 @@ class run_server:
         self._drain.join()
         assert self._process.stderr is not None
         self._process.stderr.close()
+        given = [value for name, value in self._environment.items() if name.startswith("RCNN_")]
+        told = leaks("".join(self._log), [value for value in given if value.startswith("/") and len(value) > 1])
+        assert told == [], "\n".join(told)

@@ -20,6 +20,7 @@ from service.errors import (
     ServiceError,
 )
 from service.metrics import Metrics
+from service.security.audit import record
 from service.security.caller import current_caller
 from service.tracing import RequestEnded, Trace, Tracer, current_trace
 
@@ -51,13 +52,13 @@ class Outcome:
 
 
 class Accounting:
-    """Counts, times, traces and logs requests, however they end."""
+    """Counts, times, traces, logs and audits requests, however they end."""
 
     def __init__(self, metrics: Metrics, tracer: Tracer) -> None:
         self.metrics, self.tracer = metrics, tracer
 
     @contextmanager
-    def request(self, protocol: str, id: str, trace: Trace | None) -> Iterator[Outcome]:
+    def request(self, protocol: str, id: str, trace: Trace | None, action: str = "detect") -> Iterator[Outcome]:
         """One request, from here to the end of the block. Errors go on to the door, which renders them."""
         outcome, start_s = Outcome(), time.perf_counter()
         code, entered = "ok", current_trace.set(trace)
@@ -75,6 +76,7 @@ class Accounting:
         finally:
             current_trace.reset(entered)
             self._ended(protocol, id, trace, outcome, code, start_s)
+            _audit(action, protocol, id, outcome, code)
 
     def _ended(self, protocol: str, id: str, trace: Trace | None, outcome: Outcome, code: str, start_s: float) -> None:
         end_s = time.perf_counter()
@@ -83,6 +85,12 @@ class Accounting:
             ended = RequestEnded(trace, id, protocol, code, outcome.model, outcome.answers, start_s, end_s)
             self.tracer.request_ended(ended)
         _log.info("request", **_line(protocol, id, trace, outcome, code, end_s - start_s))
+
+
+def _audit(action: str, protocol: str, id: str, outcome: Outcome, code: str) -> None:
+    model = outcome.model
+    what = {"model": model.name, "version": model.version, "digest": model.digest} if model else {}
+    record(action, code, request_id=id, protocol=protocol, images=len(outcome.answers), **what)
 
 
 def _count_error(metrics: Metrics, error: ServiceError) -> None:

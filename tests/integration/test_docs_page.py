@@ -12,6 +12,7 @@ def test_the_reference_shows_and_runs_without_the_internet(browser: Browser, fak
     complaints: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if "Security Policy" in said.text else None)
     page.goto(f"{fake_served.http_url}/docs")
     for path in ("/v1/detect", "/v1/models/{name}/detect", "/v1/models", "/readyz"):
         expect(page.locator(f".opblock-summary-path[data-path='{path}']")).to_be_visible()

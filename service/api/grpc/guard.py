@@ -43,7 +43,7 @@ class GrpcGuard(grpc.aio.ServerInterceptor):
         except ServiceError as refusal:
             id = request_id(sent.get("x-request-id"))
             trace = self._accounting.tracer.begin(sent.get("traceparent"))
-            with suppress(ServiceError), self._accounting.request("grpc", id, trace):
+            with suppress(ServiceError), self._accounting.request("grpc", id, trace, "enter"):
                 raise refusal
             return _refusing(handler, refusal, id)
         return handler

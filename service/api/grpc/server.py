@@ -14,8 +14,10 @@ from service.api.grpc.proto import detection_pb2 as pb
 from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
 from service.api.grpc.proto.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server as add_oip
 from service.api.grpc.servicer import DetectionServicer
+from service.api.grpc.tls import server_credentials
 from service.health import Health, State
 from service.models import Models
+from service.security.certificates import Certificates
 
 SERVICE = pb.DESCRIPTOR.services_by_name["DetectionService"].full_name
 
@@ -46,10 +48,14 @@ class GrpcDoor:
         health_state.on_change(lambda _: self._on_change())
         models.on_change(self._on_change)
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port. Raises OSError if it is taken."""
+    async def start(self, host: str, port: int, certificates: Certificates | None) -> int:
+        """Listen; returns the port. Without certificates, in the clear. Raises OSError if the port is taken."""
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            bound = self._server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            if certificates is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, server_credentials(certificates))
         except RuntimeError as error:
             raise OSError(f"cannot listen for gRPC on {host}:{port}: {error}") from error
         await self._set_health()

@@ -20,6 +20,9 @@ from service.memory import BodyMemory
 from service.models import Models, ServedModel
 from service.predictor import Predictor
 from service.repository import Repository
+from service.security.audit import audited
+
+_MOST_NAME = 64  # of what a caller made up, in the audit log
 
 
 class OpenInference:
@@ -137,16 +140,22 @@ class OpenInference:
 
         Raises NotReady, NotPermitted, ModelNotFound, InvalidOption, InvalidRequest or BundleInvalid.
         """
-        self._health.check_accepting()
-        _refuse_unknown(parameters, {"version", "config"})
-        version = parameters.get("version") or _version_in(parameters.get("config"))
-        await self._repository.load(name, _text("version", version))
+        with audited("load", model=name[:_MOST_NAME]) as facts:
+            self._health.check_accepting()
+            _refuse_unknown(parameters, {"version", "config"})
+            version = _text("version", parameters.get("version") or _version_in(parameters.get("config")))
+            await self._repository.load(name, version)
+            served = self._models.get(name, version).id
+            facts.update(version=served.version, digest=served.digest)
 
     async def unload(self, name: str, parameters: Mapping[str, Any]) -> None:
         """Parameter version names one version; all of them otherwise. No model depends on another here."""
-        self._health.check_accepting()
-        _refuse_unknown(parameters, {"version", "unload_dependents"})
-        await self._repository.unload(name, _text("version", parameters.get("version")))
+        with audited("unload", model=name[:_MOST_NAME]) as facts:
+            self._health.check_accepting()
+            _refuse_unknown(parameters, {"version", "unload_dependents"})
+            version = _text("version", parameters.get("version"))
+            facts["digests"] = [m.id.digest for m in self._models.versions(name) if version in (None, m.id.version)]
+            await self._repository.unload(name, version)
 
 
 def _timeout_s(chosen: Chosen, deadline: float | None) -> float | None:

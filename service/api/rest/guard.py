@@ -69,7 +69,7 @@ class RestGuard:
     def _refusal(self, error: ServiceError, path: str, headers: Headers) -> Response:
         id = request_id(headers.get("x-request-id"))
         trace = self._accounting.tracer.begin(headers.get("traceparent"))
-        with suppress(ServiceError), self._accounting.request("rest", id, trace):
+        with suppress(ServiceError), self._accounting.request("rest", id, trace, "enter"):
             raise error
         return oip_problem(error, id) if path.startswith("/v2") else problem(error, id)
 
