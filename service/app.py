@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,14 +29,15 @@ from service.memory import BodyMemory, DecodeMemory
 from service.metrics import Metrics, ModelMetrics
 from service.models import Models, ServedModel
 from service.predictor import Predictor
+from service.proof import prove
 from service.repository import Repository
 from service.response_cache import ResponseCache
 from service.security_settings import certificates_from, guard_from
-from service.selfcheck import self_check
 from service.settings import Settings
 from service.shadow import Candidate, Shadow
+from service.stopping import StopSignals
 from service.tracing import Tracer
-from service.warmup import warm_up
+from service.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from service.api.grpc.server import GrpcDoor
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from service.api.requests import Accounting
 
 _GPU_PERIOD_S = 5.0
+_UNLOAD_S = 5.0  # for engines that have nothing to do any more
 _log = structlog.get_logger("service")
 
 
@@ -120,12 +121,11 @@ class Service:
         threads = settings.engine_threads or available_cpus()
         log = _log.bind(model=bundle.manifest.name).info
         cache = EngineCache(settings.engine_cache.expanduser() if settings.engine_cache else None, log)
-        options = EngineOptions(settings.engine_precision, cache, int(settings.gpu_memory_gb * 2**30))
+        gpu_bytes = int(settings.gpu_memory_gb * 2**30)
+        options = EngineOptions(settings.engine_precision, cache, gpu_bytes, settings.fake_engine_fault_file)
         engine = create_engine(settings.engine, bundle, threads, options, settings.fake_engine_delay_ms / 1e3, log)
         if check and settings.engine != "fake":
-            self_check(bundle, engine)
-            if engine.compiles_by_shape:
-                warm_up(engine, bundle, (1, settings.max_batch_size))
+            prove(bundle, engine, settings.max_batch_size)
         return bundle, engine, time.perf_counter() - start
 
     def _start(self, bundle: Bundle, engine: Engine, seconds: float) -> ServedModel:
@@ -167,12 +167,14 @@ class Service:
         for executor in [*self._engine_threads.values(), self._threads]:
             executor.shutdown(wait=True)
 
-    async def serve(self) -> None:
-        """Open the doors, load, serve until SIGTERM or SIGINT, drain. Raises BundleInvalid or OSError at start."""
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+    async def serve(self) -> int:
+        """
+        Open the doors, load, serve until SIGTERM or SIGINT, drain. Raises BundleInvalid or OSError at start.
+
+        Returns the exit code: 1 where accepted requests were left unanswered, else 0. Threads that load or hang may be
+        left running.
+        """
+        signals = StopSignals()
         settings = self._settings
         # The models begin to load in threads, and the doors are imported meanwhile: half of what a start takes.
         loading = asyncio.create_task(self.load())
@@ -194,19 +196,28 @@ class Service:
         )
         grpc_port = await grpc_door.start(settings.host, settings.grpc_port, self._certificates)
         tasks = [asyncio.create_task(server.serve_on_socket()) for server in (http, admin)]
-        beside = [asyncio.create_task(work) for work in (self._watch_gpus(), self._guard.keep_fresh())]
+        watchdog = Watchdog(self.models, self.health, settings.engine_hang_s)
+        works = (self._watch_gpus(), self._guard.keep_fresh(), watchdog.watch())
+        beside = [asyncio.create_task(work) for work in works]
         try:
-            await self._finish_loading(loading, stop)
+            await self._finish_loading(loading, signals.asked)
             _freeze_heap()
             _log.info(self.health.state.value, http_port=http.port, grpc_port=grpc_port, metrics_port=admin.port)
-            await stop.wait()
+            await signals.asked.wait()
         finally:
-            await self._drain(http, admin, grpc_door)
+            whole = await signals.unless_hurried(self._drain(http, grpc_door), settings.drain_timeout_s)
+            unanswered = self.metrics.in_flight_now
+            if not whole:
+                http.force_exit = admin.force_exit = True
+                await grpc_door.stop(0)
+            admin.should_exit = True  # last, so that the drain itself can be watched
             for task in beside:
                 task.cancel()
             await asyncio.gather(*tasks, *beside, return_exceptions=True)
-            await self.unload()
-            _log.info("stopped")
+            if not await signals.unless_hurried(self.unload(), _UNLOAD_S):
+                _log.error("engines left as they are", after_s=_UNLOAD_S)
+            _log.info("stopped", unanswered=unanswered)
+        return 1 if unanswered else 0
 
     @staticmethod
     async def _finish_loading(loading: "asyncio.Task[None]", stop: asyncio.Event) -> None:
@@ -219,16 +230,14 @@ class Service:
         else:
             loading.cancel()
 
-    async def _drain(self, http: HttpServer, admin: HttpServer, grpc_door: "GrpcDoor") -> None:
+    async def _drain(self, http: HttpServer, grpc_door: "GrpcDoor") -> None:
         # 1. Unready at once, and new requests are refused.
         self.health.become(State.DRAINING)
         _log.info("draining", timeout_s=self._settings.drain_timeout_s)
         # 2. Take no new connections; accepted requests finish.
         http.should_exit = True
-        await grpc_door.stop(self._settings.drain_timeout_s)
+        await grpc_door.stop(self._settings.drain_timeout_s + 1)
         await http.finished.wait()
-        # 3. Metrics last, so that the drain itself can be watched.
-        admin.should_exit = True
 
     def _http_servers(self) -> tuple[HttpServer, HttpServer]:
         """The port of REST and the page, and the port of metrics and admin."""

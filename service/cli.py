@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,10 @@ def serve(
     configure_audit(settings.audit_log)
 
     async def run() -> None:
-        await Service(settings).serve()
+        code = await Service(settings).serve()
+        # A thread that still loads, or hangs, would keep the interpreter from ending.
+        sys.stderr.flush()
+        os._exit(code)
 
     uvloop.run(run())
 

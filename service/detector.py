@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.detections import NmsOptions
-from service.engine.base import DetectorOutput, Engine
+from service.engine.base import DetectorOutput, Engine, is_out_of_memory
 from service.postprocess.boxes import Picked, pick
 from service.tracing import Trace
 
@@ -39,7 +39,20 @@ class Found:
 
 
 def detect_batch(engine: Engine, batch: Sequence[Work]) -> list[Found]:
-    """Run a batch of equal canvases through engine; one Found per Work, in order."""
+    """
+    Run a batch of equal canvases through engine; one Found per Work, in order.
+
+    Raises MemoryError where the engine has none left, whatever its runtime calls that, else what the engine raises.
+    """
+    try:
+        return _detect(engine, batch)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise MemoryError(str(error)) from error
+        raise
+
+
+def _detect(engine: Engine, batch: Sequence[Work]) -> list[Found]:
     start = time.perf_counter()
     sizes_hw = np.array([work.resized_hw for work in batch], np.int64)
     output = engine.detect(np.stack([work.canvas for work in batch]), sizes_hw)

@@ -1,4 +1,4 @@
-"""starting / ready / draining: one state, read by every door."""
+"""starting / ready / stalled / draining: one state, read by every door."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -9,6 +9,7 @@ from service.errors import NotReady
 class State(Enum):
     STARTING = "starting"
     READY = "ready"
+    STALLED = "stalled"  # an engine hangs or fails on everything: not alive
     DRAINING = "draining"
 
 

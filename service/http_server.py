@@ -41,7 +41,7 @@ class HttpServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=int(drain_timeout_s) or 1,
+                timeout_graceful_shutdown=int(drain_timeout_s) + 1,
             )
         )
 

@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     """CPU threads of the engine. 0: as many as the container's CPU quota allows."""
     fake_engine_delay_ms: float = Field(20.0, ge=0)
     """How long each batch takes on the fake engine."""
+    fake_engine_fault_file: Path | None = None
+    """File in which the fake engine reads which fault to have (raise, hang, memory N, abort), for tests of faults."""
+    engine_hang_s: float = Field(60.0, gt=0)
+    """How long a batch may run before its engine counts as hanging: unready, and not alive, until it goes on."""
     host: str = "0.0.0.0"
     """Address all ports listen on."""
     http_port: int = Field(8000, ge=0, le=65535)

@@ -16,7 +16,9 @@ from typing import Generic, Protocol, TypeVar
 from service.batching.policy import Budget
 from service.batching.queue import Waiting
 from service.batching.schedule import Schedule, Ticket
-from service.errors import DeadlineExceeded, EngineFailed, NotReady, ServiceError
+from service.errors import DeadlineExceeded, EngineFailed, NotReady, Overloaded, ServiceError
+
+_MEMORY_RETRY_AFTER_S = 1.0
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -43,6 +45,7 @@ class Batcher(Generic[Item, Result]):
         self._schedule = Schedule[Item](budget)  # guarded by _changed; held for microseconds
         self._changed = threading.Condition()
         self._closing = False
+        self.failures_in_a_row = 0  # images the engine failed on, since it last got through one
         self._loop: asyncio.AbstractEventLoop | None = None
         self._working: Future[None] | None = None
 
@@ -63,6 +66,16 @@ class Batcher(Generic[Item, Result]):
     def depth(self) -> int:
         """Items waiting."""
         return self._schedule.depth
+
+    @property
+    def has_died(self) -> bool:
+        """Whether the engine's thread has ended, though nobody closed."""
+        return self._working is not None and self._working.done() and not self._closing
+
+    def running_s(self) -> float:
+        """How long the batch that runs now has been running; 0 while none does."""
+        with self._changed:
+            return self._schedule.running_s(time.monotonic())
 
     def queued_work_s(self) -> float:
         """Predicted seconds until everything now inside has run."""
@@ -149,12 +162,14 @@ class Batcher(Generic[Item, Result]):
                 raise EngineFailed(f"{len(batch)} items went in, {len(results)} results came out. This is a bug.")
         except Exception as error:
             with self._changed:
-                alone = self._schedule.failed()
+                alone = self._schedule.failed(out_of_memory=isinstance(error, MemoryError))
             if alone is not None:
+                self.failures_in_a_row += 1
                 self._answer(self._fail, [alone], error)
             return
         with self._changed:
             self._schedule.succeeded(time.monotonic())
+        self.failures_in_a_row = 0
         self._answer(self._scatter, batch, results, started)
 
     def _answer(self, callback: Callable[..., None], *args: object) -> None:
@@ -177,8 +192,7 @@ class Batcher(Generic[Item, Result]):
         self._tell()
 
     def _fail(self, alone: list[Waiting[Item]], error: Exception) -> None:
-        fault = error if isinstance(error, ServiceError) else EngineFailed(f"The engine failed on this image: {error}")
-        self._set_error(alone[0], fault)
+        self._set_error(alone[0], _fault(error))
 
     def _set_error(self, waiting: Waiting[Item], error: Exception) -> bool:
         if waiting.future.done():
@@ -190,3 +204,12 @@ class Batcher(Generic[Item, Result]):
         with self._changed:
             depth, work_s = self._schedule.depth, self._schedule.work_ahead_s(time.monotonic())
         self._observer.queue_changed(depth, work_s)
+
+
+def _fault(error: Exception) -> ServiceError:
+    """What the caller of an image hears that failed alone."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, MemoryError):
+        return Overloaded("The engine has no memory for this image now.", _MEMORY_RETRY_AFTER_S, "engine_memory")
+    return EngineFailed(f"The engine failed on this image: {error}")

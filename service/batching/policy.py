@@ -5,7 +5,7 @@ Nothing here knows a clock, a thread or an image; the simulator and the live bat
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from service.batching.cost import CostModel, Size
@@ -13,6 +13,8 @@ from service.batching.queue import Item, Line, Queue, Waiting, size_of
 
 PATIENCE_BATCHES = 16
 """How often a line may be passed over before it goes next, however little it holds."""
+TRUST_BATCHES = 256
+"""Batches after which an engine that ran out of memory is trusted with twice as many pixels again."""
 HIGH_IN_A_ROW = 24
 """Batches led by high priority while others wait, before one of those others leads."""
 _HIGH_SLOWED = 1.25  # how much longer a high-priority batch may take for the company it is filled up with
@@ -45,7 +47,8 @@ class Policy:
     """The rule, with the little it has to remember."""
 
     def __init__(self, cost: CostModel, budget: Budget) -> None:
-        self._cost, self._budget = cost, budget
+        self._cost, self._budget, self._whole_budget = cost, budget, budget
+        self._ran_well = 0
         self._highs_in_a_row = 0
         self._choices = 0
 
@@ -64,6 +67,20 @@ class Policy:
         for line in queue.lines():
             line.passed_over += line not in served
         return batch
+
+    def ran(self) -> None:
+        """A batch went well."""
+        self._ran_well += 1
+        if self._ran_well >= TRUST_BATCHES and self._budget != self._whole_budget:
+            self._ran_well = 0
+            self._budget = replace(
+                self._budget, max_pixels=min(2 * self._budget.max_pixels, self._whole_budget.max_pixels)
+            )
+
+    def ran_out_of_memory(self, size: Size) -> None:
+        """No batch of so many pixels any more: half of them at most, until many have gone well."""
+        self._ran_well = 0
+        self._budget = replace(self._budget, max_pixels=max(size.pixels * size.images // 2, 1))
 
     def best_images(self, canvas: Hashable, pixels: int) -> int:
         """The batch size that gives this canvas its best rate, if any number waited. 1: batching does not pay."""

@@ -34,7 +34,7 @@ class Schedule(Generic[Item]):
 
     def __init__(self, budget: Budget) -> None:
         self.cost, self.forecast = CostModel(), Forecast()
-        self._budget, self._policy = budget, Policy(self.cost, budget)
+        self._policy = Policy(self.cost, budget)
         self._queue = Queue[Item]()
         self._retries: list[list[Waiting[Item]]] = []  # halves of failed batches: next, before anything else
         self._running: list[Waiting[Item]] = []
@@ -93,16 +93,27 @@ class Schedule(Generic[Item]):
     def succeeded(self, now: float) -> None:
         """What take() returned has run."""
         self.cost.learn(size_of(self._running), now - self._running_since)
+        self._policy.ran()
         self._running = []
 
-    def failed(self) -> Waiting[Item] | None:
-        """What take() returned has failed: its halves run next. A batch of one is returned: it fails alone."""
+    def failed(self, *, out_of_memory: bool = False) -> Waiting[Item] | None:
+        """
+        What take() returned has failed: its halves run next. A batch of one is returned: it fails alone.
+
+        out_of_memory: for want of memory; the batches to come are smaller too.
+        """
         batch, self._running = self._running, []
+        if out_of_memory:
+            self._policy.ran_out_of_memory(size_of(batch))
         if len(batch) == 1:
             return batch[0]
         middle = len(batch) // 2
         self._retries += [batch[middle:], batch[:middle]]  # a stack: the first half goes first
         return None
+
+    def running_s(self, now: float) -> float:
+        """How long what take() returned has been running; 0 while nothing is."""
+        return now - self._running_since if self._running else 0.0
 
     def work_ahead_s(self, now: float, *, high: bool = False) -> float:
         """Seconds of engine work before a newcomer of this priority has its turn."""

@@ -1,6 +1,8 @@
 """What an engine is: the two graphs of a bundle behind two calls. One caller at a time."""
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +30,17 @@ class EngineOptions:
     cache: EngineCache = field(default_factory=lambda: EngineCache(None))
     gpu_memory_bytes: int = 0
     """What ONNX Runtime's arena may take on the GPU; 0: all there is."""
+    fault_file: Path | None = None
+    """Where the fake engine reads which fault to have."""
+
+
+# As ONNX Runtime, CUDA, OpenVINO and C++ put it.
+_NO_MEMORY = re.compile(r"out of memory|failed to allocate memory|bad_alloc|alloc_failed", re.IGNORECASE)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an engine failed for want of memory: fewer images may pass where these did not."""
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
 class Engine(Protocol):

@@ -42,7 +42,7 @@ def create_engine(
     Raises BundleInvalid if no engine is installed, the one asked for is not, or none can load the bundle.
     """
     if name == "fake":
-        return FakeEngine(fake_delay_s)
+        return FakeEngine(fake_delay_s, options.fault_file)
     installed = {n: v for n in (_AUTO if name == "auto" else (name,)) if (v := _version(n))}
     if not installed:
         raise BundleInvalid(f"engine {name}: not installed; install rcnn[core], rcnn[openvino] or rcnn[gpu]")

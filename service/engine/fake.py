@@ -1,12 +1,16 @@
 """A deterministic engine without a model: for measuring the service around it, and for tests."""
 
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.engine.base import DetectorOutput
+
+_HANG_POLL_S = 0.02
 
 
 class FakeEngine:
@@ -20,10 +24,16 @@ class FakeEngine:
     precision = "fp32"
     compiles_by_shape = False
 
-    def __init__(self, delay_s: float) -> None:
-        self._delay_s = delay_s
+    def __init__(self, delay_s: float, fault_file: Path | None = None) -> None:
+        """
+        fault_file holds the fault to have from the next batch on, none while it is missing or empty: `raise`, `hang`
+        (until the file changes), `memory N` (for more than N images), `abort` (the process ends as after a segfault).
+        """
+        self._delay_s, self._fault_file = delay_s, fault_file
 
     def detect(self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64]) -> DetectorOutput:
+        if self._fault_file is not None:
+            self._fail(self._fault_file, len(images))
         time.sleep(self._delay_s)
         height, width = sizes_hw[:, 0], sizes_hw[:, 1]
         boxes = np.stack([width / 4, height / 4, width * 3 / 4, height * 3 / 4], 1).astype(np.float32)
@@ -31,6 +41,18 @@ class FakeEngine:
         brightness = np.array([image[:h:7, :w:7].mean() for image, (h, w) in zip(images, sizes_hw, strict=True)])
         scores = (0.5 + brightness / 510).astype(np.float32)
         return DetectorOutput(boxes[:, None], scores[:, None], np.ones((len(images), 1), np.int64))
+
+    def _fail(self, file: Path, images: int) -> None:
+        match _words(file):
+            case ["raise"]:
+                raise RuntimeError("the fake engine was told to raise")
+            case ["memory", most] if images > int(most):
+                raise RuntimeError("CUDA failure 2: out of memory (the fake engine was told so)")
+            case ["abort"]:
+                os.abort()
+            case ["hang"]:
+                while _words(file) == ["hang"]:
+                    time.sleep(_HANG_POLL_S)
 
     def masks(self, features: Any, rois: NDArray[np.float32], label_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """An ellipse in every box."""
@@ -46,3 +68,10 @@ class FakeEngine:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except FileNotFoundError:
+        return []

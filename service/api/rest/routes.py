@@ -67,7 +67,7 @@ class RestDoor:
         router.add_api_route("/v1/models/{name}", self.show_model, response_model=ModelOut, **listed)
         router.add_api_route("/v1/models/{name}/examples/{file}", self.example, include_in_schema=False)
         probe: dict[str, Any] = {"response_model": StateOut, "responses": {503: {"model": StateOut}}}
-        router.add_api_route("/livez", self.livez, summary="Is the event loop alive?", response_model=StateOut)
+        router.add_api_route("/livez", self.livez, summary="Are the event loop and the engines alive?", **probe)
         router.add_api_route("/readyz", self.readyz, summary="Are requests welcome?", **probe)
         router.add_api_route("/startupz", self.startupz, summary="Are the models loaded?", **probe)
         return router
@@ -154,8 +154,10 @@ class RestDoor:
         kind = "image/png" if file.endswith(".png") else "image/jpeg"
         return Response(await asyncio.to_thread(bundle.path(f"golden/{file}").read_bytes), media_type=kind)
 
-    async def livez(self) -> dict[str, str]:
-        return {"status": "alive"}
+    async def livez(self) -> JSONResponse:
+        if self._health.state is State.STALLED:
+            return self._state_is(False)
+        return JSONResponse({"status": "alive"})
 
     async def readyz(self) -> JSONResponse:
         return self._state_is(self._health.state is State.READY)

@@ -32,7 +32,7 @@ class ModelStatusOut(BaseModel):
 class StatusOut(BaseModel):
     """The state of this process."""
 
-    state: Literal["starting", "ready", "draining"]
+    state: Literal["starting", "ready", "stalled", "draining"]
     in_flight_requests: int = Field(ge=0, description="Images inside, of all models.")
     window_s: float = Field(gt=0, description="Seconds that requests, rates and latencies look back.")
     models: list[ModelStatusOut]

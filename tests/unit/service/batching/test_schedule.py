@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from deploy.simulate.events import Engine, Request, Simulation, Step
 from deploy.simulate.servers import Ours
 from service.batching import policy
+from service.batching.policy import TRUST_BATCHES, Budget
+from service.batching.queue import Waiting
 from service.batching.schedule import Schedule
 from service.errors import Overloaded
 
@@ -209,3 +211,23 @@ def test_a_caller_to_come_counts_as_work() -> None:
     for ticket in tickets:
         schedule.settle(ticket, 0.5)
     assert schedule.work_ahead_s(0.5) == 0.0
+
+
+def test_an_engine_out_of_memory_gets_half_as_many_pixels_until_it_is_trusted_again() -> None:
+    """Of eight images four run next, then all eight again once hundreds of batches have gone well."""
+    schedule = Schedule[int](Budget(8, 800))
+
+    def fill(count: int) -> None:
+        for index in range(count):
+            schedule.add(schedule.admit(0.0, 1e9), Waiting(index, "canvas", 100, 1e9, 0.0))
+
+    fill(8)
+    assert len(schedule.take(0.0)[0]) == 8
+    assert schedule.failed(out_of_memory=True) is None
+    sizes = []
+    for _ in range(3 * TRUST_BATCHES):
+        fill(8 - schedule.depth)
+        batch, _ = schedule.take(0.0)
+        sizes.append(len(batch))
+        schedule.succeeded(1.0)  # a second, whatever the size: the larger the batch the better
+    assert max(sizes[:TRUST_BATCHES]) == 4 and max(sizes[-TRUST_BATCHES:]) == 8
