@@ -11,6 +11,9 @@ COMMITTED = Path(__file__).with_name("objectives.toml")
 OURS = ("overloaded", "not_ready", "deadline_exceeded", "engine_failed", "bundle_invalid", "internal")
 """Outcomes that spend the budget. Errors of the caller are neither good nor bad: they are left out of both sides."""
 
+AGREED = ("rate_limited", "quota_exceeded")
+"""Refusals of callers who asked for more than was agreed with them: for later, but nobody's failure."""
+
 BUCKET_EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
 """Of rcnn_request_duration_seconds."""
 

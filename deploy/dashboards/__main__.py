@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from deploy.dashboards.debug import debug
+from deploy.dashboards.executive import executive
 from deploy.dashboards.grafana import Dashboard, to_text
 from deploy.dashboards.oncall import oncall
 
 COMMITTED = Path("helm/rcnn/dashboards")
 
-DASHBOARDS: tuple[Callable[[], Dashboard], ...] = (oncall,)
+DASHBOARDS: tuple[Callable[[], Dashboard], ...] = (executive, oncall, debug)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,6 +29,7 @@ class Unit(StrEnum):
     BYTES = "bytes"
     CELSIUS = "celsius"
     WATTS = "watt"
+    MONEY = "currencyUSD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,11 @@ class Table(Panel):
 
 
 @dataclass(frozen=True, slots=True)
+class Heatmap(Panel):
+    """Where observations lie, bucket by bucket, over time: one query, by le."""
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """A titled row of the dashboard and the panels under it."""
 
@@ -106,13 +112,22 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A number typed in at the top."""
+
+    name: str
+    label: str
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dashboard:
     """A whole dashboard; its uid is also its file name and its address."""
 
     uid: str
     title: str
     description: str
-    choices: tuple[Choice, ...]
+    choices: tuple[Choice | Figure, ...]
     sections: tuple[Section, ...]
 
 
@@ -134,7 +149,7 @@ def to_json(dashboard: Dashboard) -> Json:
         "time": {"from": "now-1h", "to": "now"},
         "timezone": "browser",
         "annotations": {"list": []},
-        "links": [],
+        "links": [_to_the_others()],
         "templating": {"list": [_datasource_choice(), *(_choice(choice) for choice in dashboard.choices)]},
         "panels": _laid_out(dashboard.sections),
     }
@@ -144,7 +159,14 @@ def _datasource_choice() -> Json:
     return {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1}
 
 
-def _choice(choice: Choice) -> Json:
+def _to_the_others() -> Json:
+    shared: Json = {"keepTime": True, "includeVars": True, "targetBlank": False}
+    return {"type": "dashboards", "tags": ["rcnn"], "asDropdown": False, "title": "rcnn"} | shared
+
+
+def _choice(choice: Choice | Figure) -> Json:
+    if isinstance(choice, Figure):
+        return {"name": choice.name, "label": choice.label, "type": "textbox", "query": choice.default}
     return {
         "name": choice.name,
         "label": choice.label,
@@ -207,6 +229,8 @@ def _look(panel: Panel) -> tuple[str, Json, Json]:
         case Stat():
             options: Json = {"colorMode": "none", "graphMode": "area", "reduceOptions": {"calcs": ["lastNotNull"]}}
             return "stat", {}, options
+        case Heatmap():
+            return "heatmap", {}, {"calculate": False, "yAxis": {"unit": str(panel.unit)}, "color": {"scheme": "Blues"}}
         case Table():
             return "table", {}, {"showHeader": True, "cellHeight": "sm"}
         case _:
@@ -238,7 +262,13 @@ def _target(panel: Panel, query: Query, index: int) -> Json:
         "expr": query.expression,
         "legendFormat": query.legend,
     }
-    return target | ({"instant": True, "format": "table"} if isinstance(panel, Table) else {"range": True})
+    match panel:
+        case Table():
+            return target | {"instant": True, "format": "table"}
+        case Heatmap():
+            return target | {"range": True, "format": "heatmap"}
+        case _:
+            return target | {"range": True}
 
 
 def _columns(panel: Table) -> list[Json]:

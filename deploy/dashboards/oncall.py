@@ -18,7 +18,50 @@ def oncall() -> Dashboard:
             Choice("namespace", "Namespace", "label_values(rcnn_model_info, namespace)"),
             Choice("model", "Model", 'label_values(rcnn_model_info{namespace=~"$namespace"}, model)'),
         ),
-        sections=(_at_a_glance(), _callers(), _waiting(), _batches(), _turned_away(), _served(), _hardware()),
+        sections=(
+            _alerts(),
+            _at_a_glance(),
+            _callers(),
+            _waiting(),
+            _batches(),
+            _turned_away(),
+            _served(),
+            _hardware(),
+        ),
+    )
+
+
+def _alerts() -> Section:
+    labels = ("alertname", "severity", "alertstate")
+    return Section(
+        "Alerts and budgets",
+        (
+            Table(
+                title="Alerts",
+                question="Which alerts are pending or firing?",
+                reading="Each has a runbook of its name in deploy/runbooks. Empty is good.",
+                unit=Unit.COUNT,
+                queries=(Query(count(metrics.ALERTS, *labels), ""),),
+                width=12,
+                height=6,
+                columns=labels,
+                value_title="series",
+            ),
+            TimeSeries(
+                title="Burn rate",
+                question="How many times faster than allowed is the error budget spent?",
+                reading="1 lasts a month exactly. 14.4 for an hour pages: two days of it and the budget is gone.",
+                unit=Unit.COUNT,
+                queries=(
+                    Query(
+                        f"{highest(metrics.BAD_IN_AN_HOUR, 'slo')} / {highest(metrics.BUDGET, 'slo')}",
+                        "{{slo}}",
+                    ),
+                ),
+                width=12,
+                height=6,
+            ),
+        ),
     )
 
 

@@ -6,7 +6,7 @@ sums after, so that a restarted pod does not show as a negative rate. Labels to 
 must be on the metric.
 """
 
-from deploy.dashboards.metrics import Counter, Gauge, Histogram, Metric
+from deploy.dashboards.metrics import BUDGET, Counter, Gauge, Histogram, Metric
 
 SCRAPE_LABELS = ("namespace", "instance")
 """Put on every series by Prometheus, not by the service."""
@@ -19,13 +19,13 @@ def rate(counter: Counter, *by: str) -> str:
 
 def quantile(share: float, histogram: Histogram, *by: str) -> str:
     """The value that `share` of the observations stay below, over all pods: buckets are summed before the quantile."""
-    buckets = f"sum by ({', '.join(('le', *_known(histogram, by)))}) ({_rate(histogram, f'{histogram.name}_bucket')})"
-    return f"histogram_quantile({share:g}, {buckets})"
+    summed = f"sum by ({', '.join(('le', *_known(histogram, by)))}) ({_rate(histogram, f'{histogram.name}_bucket')})"
+    return f"histogram_quantile({share:g}, {summed})"
 
 
 def mean(histogram: Histogram, *by: str) -> str:
     """The mean of what was observed lately: a ratio of rates, so quiet pods and old history weigh nothing."""
-    return f"{total(histogram, *by)} / {_sum(_rate(histogram, f'{histogram.name}_count'), histogram, by)}"
+    return f"{total(histogram, *by)} / {observations(histogram, *by)}"
 
 
 def total(histogram: Histogram, *by: str) -> str:
@@ -46,12 +46,32 @@ def highest(gauge: Gauge, *by: str) -> str:
     return _aggregate("max", _selected(gauge, gauge.name), gauge, by)
 
 
+def lowest(gauge: Gauge, *by: str) -> str:
+    """The present value of whichever has least of it."""
+    return _aggregate("min", _selected(gauge, gauge.name), gauge, by)
+
+
+def observations(histogram: Histogram, *by: str) -> str:
+    """How many observations a second, summed over pods."""
+    return _sum(_rate(histogram, f"{histogram.name}_count"), histogram, by)
+
+
+def buckets(histogram: Histogram, **matching: str) -> str:
+    """Observations a second by bucket, for a heatmap; matching narrows to one value of a label."""
+    _known(histogram, tuple(matching))
+    matchers = "".join(f', {label}="{value}"' for label, value in matching.items())
+    selected = _selected(histogram, f"{histogram.name}_bucket")[:-1] + matchers + "}"
+    return f"sum by (le) (rate({selected}[$__rate_interval]))"
+
+
 def count(gauge: Gauge, *by: str) -> str:
     """How many series there are: of a per-pod info metric, how many pods."""
     return _aggregate("count", _selected(gauge, gauge.name), gauge, by)
 
 
 def _selected(metric: Metric, series: str) -> str:
+    if metric is BUDGET:  # a constant of the rules, in no namespace
+        return series
     matchers = ['namespace=~"$namespace"']
     if "model" in metric.labels:
         matchers.append('model=~"$model"')
