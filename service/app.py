@@ -35,6 +35,7 @@ from service.response_cache import ResponseCache
 from service.security_settings import certificates_from, guard_from
 from service.settings import Settings
 from service.shadow import Candidate, Shadow
+from service.signature import TrustedSigners
 from service.stopping import StopSignals
 from service.tracing import Tracer
 from service.watchdog import Watchdog
@@ -117,7 +118,7 @@ class Service:
         """The bundle in folder, its engine proven and warm, and the seconds that took."""
         start = time.perf_counter()
         settings = self._settings
-        bundle = read_bundle(folder)
+        bundle = read_bundle(folder, TrustedSigners(settings.bundle_signers) if settings.bundle_signers else None)
         threads = settings.engine_threads or available_cpus()
         log = _log.bind(model=bundle.manifest.name).info
         cache = EngineCache(settings.engine_cache.expanduser() if settings.engine_cache else None, log)

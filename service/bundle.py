@@ -13,8 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from service.detections import ModelId
 from service.errors import BundleInvalid
+from service.signature import FILE as SIGNATURE_FILE
+from service.signature import TrustedSigners
 
 SCHEMA_VERSION = 1
+_MOST_MANIFEST_BYTES = 10_000_000
 Task = Literal["detection", "segmentation", "keypoints"]
 GRAPHS: dict[Task, tuple[str, ...]] = {
     "detection": ("detector.onnx",),
@@ -114,14 +117,17 @@ class Bundle:
         return sorted(name for name in self.manifest.files if name.startswith("golden/") and not name.endswith(".json"))
 
 
-def read_bundle(root: Path) -> Bundle:
+def read_bundle(root: Path, signers: TrustedSigners | None = None) -> Bundle:
     """
     Read and verify the bundle in root, or in its only version folder.
 
-    Raises BundleInvalid with what is wrong: no manifest, not the schema, a file missing, changed or outside root.
+    Raises BundleInvalid with what is wrong: no manifest, not the schema, a file missing, changed or outside root, or no
+    signature by one of signers where they are given.
     """
     root = _version_folder(root)
-    raw = (root / "manifest.json").read_bytes()
+    raw = _read_manifest(root)
+    if signers is not None:
+        signers.check(root, raw)
     try:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
@@ -137,7 +143,8 @@ def read_bundle(root: Path) -> Bundle:
 
 def write_bundle(root: Path, manifest: dict[str, Any]) -> Bundle:
     """Write manifest.json over the files already in root, listing each with its sha256; returns it as read back."""
-    paths = sorted(p for p in root.rglob("*") if p.is_file() and p != root / "manifest.json")
+    own = (root / "manifest.json", root / SIGNATURE_FILE)
+    paths = sorted(p for p in root.rglob("*") if p.is_file() and p not in own)
     files = {path.relative_to(root).as_posix(): _sha256(path) for path in paths}
     document = {"schema_version": SCHEMA_VERSION, **manifest, "files": files}
     (root / "manifest.json").write_text(json.dumps(document, indent=2) + "\n")
@@ -156,10 +163,23 @@ def _version_folder(root: Path) -> Path:
     return versions[0]
 
 
+def _read_manifest(root: Path) -> bytes:
+    path = root / "manifest.json"
+    _check_inside(root, path.name)
+    if path.stat().st_size > _MOST_MANIFEST_BYTES:
+        raise BundleInvalid(f"{path} has more than {_MOST_MANIFEST_BYTES} bytes")
+    return path.read_bytes()
+
+
+def _check_inside(root: Path, name: str) -> None:
+    """Wherever symbolic links lead. Raises BundleInvalid."""
+    if "\0" in name or "\\" in name or not (root / name).resolve().is_relative_to(root.resolve()):
+        raise BundleInvalid(f"{root}: {name!r} lies outside the bundle")
+
+
 def _verify(root: Path, name: str, expected: str) -> None:
     path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise BundleInvalid(f"{root}: {name} lies outside the bundle")
+    _check_inside(root, name)
     if not path.is_file():
         raise BundleInvalid(f"{root}: {name} is listed but missing")
     if (actual := _sha256(path)) != expected:

@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     """Encoded images that may wait for the candidate, in millions of bytes; beyond it they are dropped and counted."""
     prepare_threads: int = Field(2, gt=0)
     """Threads that decode images and encode masks, beside the engine's own."""
+    bundle_signers: Path | None = None
+    """PEM file with the Ed25519 public keys of those whose bundles may be served. Unset: bundles need no signature."""
     api_keys: Path | None = None
     """TOML file of API keys, as `rcnn key NAME` writes them; a change counts within a second. Unset: no keys."""
     token_keys: str | None = None

@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from service.bundle import Bundle
+from service.bundle import GRAPHS, Bundle
 from service.engine.base import Engine, EngineOptions
 from service.engine.cache import Log
 from service.engine.cpu import cpu_features
 from service.engine.fake import FakeEngine
+from service.engine.self_contained import check_self_contained
 from service.errors import BundleInvalid
 
 EngineName = Literal["auto", "onnx", "openvino", "tensorrt", "fake"]
@@ -39,10 +40,13 @@ def create_engine(
     An engine with bundle loaded. `auto` times one image on the smallest canvas with each engine that is installed,
     and keeps the outcome in the cache for the next start.
 
-    Raises BundleInvalid if no engine is installed, the one asked for is not, or none can load the bundle.
+    Raises BundleInvalid if a graph refers to other files, no engine is installed, the one asked for is not, or none can
+    load the bundle.
     """
     if name == "fake":
         return FakeEngine(fake_delay_s, options.fault_file)
+    for graph in GRAPHS[bundle.manifest.task]:
+        check_self_contained(bundle.path(graph))
     installed = {n: v for n in (_AUTO if name == "auto" else (name,)) if (v := _version(n))}
     if not installed:
         raise BundleInvalid(f"engine {name}: not installed; install rcnn[core], rcnn[openvino] or rcnn[gpu]")

@@ -1,6 +1,7 @@
 """A bundle is verified before anything in it is used."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -50,6 +51,18 @@ def _edit(root: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def _link_out(root: Path, name: str) -> None:
+    """The file itself moves out of the bundle, and a link leads to it: its sha256 still holds."""
+    outside = root.parent / "elsewhere"
+    (root / name).rename(outside)
+    (root / name).symlink_to(outside)
+
+
+def _pipe(root: Path) -> None:
+    (root / "detector.onnx").unlink()
+    os.mkfifo(root / "detector.onnx")  # reading it would wait for ever
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -58,6 +71,14 @@ def _edit(root: Path, **changes: object) -> None:
         pytest.param(_drop_graph, "detector.onnx is listed but missing", id="file missing"),
         pytest.param(_change_graph, "the manifest says", id="file changed"),
         pytest.param(lambda root: _edit(root, files={"../x": "0"}), "outside the bundle", id="path escapes"),
+        pytest.param(lambda root: _edit(root, files={"/etc/passwd": "0"}), "outside the bundle", id="absolute path"),
+        pytest.param(lambda root: _edit(root, files={"a\0b": "0"}), "outside the bundle", id="NUL in a name"),
+        pytest.param(lambda root: _edit(root, files={"..\\x": "0"}), "outside the bundle", id="backslash"),
+        pytest.param(lambda root: _edit(root, files={"golden/../../x": "0"}), "outside", id="path escapes inside"),
+        pytest.param(lambda root: _link_out(root, "detector.onnx"), "outside the bundle", id="link escapes"),
+        pytest.param(lambda root: _link_out(root, "manifest.json"), "outside the bundle", id="manifest is a link"),
+        pytest.param(lambda root: _pipe(root), "listed but missing", id="a pipe, not a file"),
+        pytest.param(lambda root: _edit(root, provenance={"x": "y" * 10_000_000}), "bytes", id="huge manifest"),
         pytest.param(lambda root: _edit(root, files={}), "needs detector.onnx", id="graph not listed"),
         pytest.param(lambda root: _edit(root, labels=[]), "labels", id="no labels"),
         pytest.param(lambda root: _edit(root, surprise=1), "surprise", id="unknown key"),
