@@ -9,7 +9,7 @@ DATA ?=
 SECONDS ?= 300
 SCENARIO ?= steady
 
-.PHONY: help serve test test-slow lint types chart image dashboards metrics-page proto bench fuzz loadtest zoo tools
+.PHONY: help serve test test-slow lint types chart image dashboards metrics-page proto bench fuzz loadtest gate-proof zoo tools
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -58,6 +58,10 @@ fuzz: install ## what strangers' bytes meet first, fuzzed: make fuzz SECONDS=300
 
 loadtest: install ## load on a running service: make loadtest SCENARIO=overload ARGS="--images folder"
 	$(RUN) python -m loadtests $(SCENARIO) $(ARGS)
+
+gate-proof: install ## how often the canary judge is wrong, beside rival rules: make gate-proof DATA=folder with bccd/ and nuclei/
+	@test -n "$(DATA)" || { echo "make gate-proof: set DATA to a folder with bccd/ and nuclei/; docs/zoo.md says where to get them"; exit 2; }
+	$(RUN) python -m deploy.judge.proof $(DATA) $(ARGS)
 
 zoo: install ## retrain the shipped models: make zoo DATA=folder with bccd/ and nuclei/ (docs/zoo.md says where they come from)
 	@test -n "$(DATA)" || { echo "make zoo: set DATA to a folder with bccd/ and nuclei/; docs/zoo.md says where to get them"; exit 2; }

@@ -1,15 +1,19 @@
 """`rcnn gate`: may a release go out? Exit 0 promote, 1 roll back, 2 usage, 3 undecided."""
 
 import json
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.judge.verdict import Verdict
+from deploy.judge.verdict import Decision, Verdict
 from service.logs import configure_logs
 
 app = typer.Typer(name="rcnn gate", add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+if TYPE_CHECKING:
+    from deploy.judge.shadow_gate import Policy
 
 Key = Annotated[
     Path | None, typer.Option(help="Ed25519 private key (PEM) that signs the verdict.", exists=True, dir_okay=False)
@@ -58,6 +62,108 @@ def bundle(
     if out:
         write_report(out / "report.html", judged.verdict, judged.differences, worst(judged.compared))
     give(judged.verdict, out, key, as_json)
+
+
+PrometheusUrl = Annotated[str, typer.Option("--prometheus", help="Address of the Prometheus that scrapes the pods.")]
+Candidate = Annotated[str, typer.Option(help="The name the candidate is shadowed by (shadow_candidate).")]
+Selector = Annotated[str, typer.Option(help='Further label matchers, such as namespace="vision".')]
+Horizon = Annotated[float, typer.Option(min=0.01, help="Minutes until an answer must be there.")]
+Rate = Annotated[float, typer.Option(min=0, help="Pairs a minute: requests a minute times the share shadowed.")]
+Margin = Annotated[float, typer.Option(min=0, max=1, help="Disagreement allowed above the floor.")]
+Floor = Annotated[float, typer.Option(min=0, max=1, help="Disagreement of two stable replicas.")]
+Errors = Annotated[float, typer.Option(min=0, max=1, help="Share of images the candidate may fail on.")]
+
+
+@app.command()
+def plan(
+    pairs_per_minute: Rate,
+    horizon_minutes: Horizon = 60.0,
+    disagreement: Margin = 0.05,
+    floor: Floor = 0.0,
+    errors: Errors = 0.002,
+) -> None:
+    """Say what this traffic can tell, and by when; exit 2 if it could tell nothing."""
+    from deploy.judge.shadow_gate import Policy
+
+    print_plan(Policy(errors=errors, disagreement=disagreement, floor=floor), pairs_per_minute, horizon_minutes)
+
+
+def print_plan(policy: "Policy", pairs_per_minute: float, horizon_minutes: float) -> None:
+    from deploy.judge.plan import CannotTell, make_plan
+
+    errors, disagreement, latency = policy.guards()
+    expected = [(errors, 0.0), (disagreement, policy.floor), (latency, 0.5)]
+    alphas = policy.alpha_rollback, policy.alpha_promote
+    try:
+        made = make_plan(expected, pairs_per_minute, horizon_minutes, *alphas)
+    except CannotTell as error:
+        typer.echo(f"rcnn: {error}", err=True)
+        raise typer.Exit(2) from error
+    for sentence in made.sentences():
+        typer.echo(sentence)
+
+
+@app.command()
+def watch(
+    prometheus: PrometheusUrl,
+    candidate: Candidate,
+    selector: Selector = "",
+    twin: Annotated[str | None, typer.Option(help="Name a stable replica is shadowed by: measures the floor.")] = None,
+    horizon_minutes: Horizon = 60.0,
+    every_s: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 15.0,
+    since: Annotated[float | None, typer.Option(help="Start of the rollout, seconds since the epoch; now.")] = None,
+    undecided_means: Annotated[
+        Decision, typer.Option(help="What the horizon makes of undecided; unfit evidence stays undecided.")
+    ] = Decision.UNDECIDED,
+    pairs_per_minute: Annotated[float | None, typer.Option(help="Expected; the plan is checked first.")] = None,
+    disagreement: Margin = 0.05,
+    floor: Floor = 0.0,
+    errors: Errors = 0.002,
+    out: Out = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Watch a shadowed candidate until there is an answer; looking often costs nothing."""
+    from deploy.judge.prometheus import Prometheus
+    from deploy.judge.report import write_report
+    from deploy.judge.shadow_gate import Policy
+    from deploy.judge.watch import Rollout, at_horizon
+    from deploy.judge.watch import watch as looks
+
+    policy = Policy(errors=errors, disagreement=disagreement, floor=floor)
+    if pairs_per_minute is not None:
+        print_plan(policy, pairs_per_minute, horizon_minutes)
+    start = time.time() if since is None else since
+    rollout = Rollout(candidate, selector, twin)
+    for verdict in looks(Prometheus(prometheus), rollout, policy, horizon_minutes * 60, every_s, start):
+        pairs = verdict.subject.get("pairs", "no")
+        typer.echo(f"{verdict.decision}, {pairs} pairs: {verdict.reasons[0]}", err=True)
+    last = at_horizon(verdict, undecided_means)
+    if out:
+        write_report(out / "report.html", last)
+    give(last, out, key, as_json)
+
+
+@app.command()
+def serve(
+    prometheus: PrometheusUrl,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8010,
+    selector: Selector = "",
+    horizon_minutes: Horizon = 60.0,
+    disagreement: Margin = 0.05,
+    floor: Floor = 0.0,
+    errors: Errors = 0.002,
+) -> None:
+    """Answer Argo Rollouts' web metrics and Flagger's webhooks."""
+    from deploy.judge.prometheus import Prometheus
+    from deploy.judge.server import create_server
+    from deploy.judge.shadow_gate import Policy
+
+    policy = Policy(errors=errors, disagreement=disagreement, floor=floor)
+    with create_server(host, port, Prometheus(prometheus), policy, selector, horizon_minutes * 60) as server:
+        typer.echo(f"listening on http://{host}:{server.server_address[1]}")
+        server.serve_forever()
 
 
 @app.command()

@@ -1,0 +1,105 @@
+"""Counters read back from Prometheus as whole numbers: what they grew by since a time, over restarts and all pods."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from deploy.judge.shadow_gate import Buckets, ShadowCounts
+
+_MOST_POINTS = 10_000  # Prometheus answers at most 11 000 a series
+
+
+class PrometheusUnavailable(Exception):
+    """Nothing can be measured: the message says what Prometheus said, or that it said nothing."""
+
+
+class NothingCounted(Exception):
+    """Prometheus answers, and has nothing (or nothing any more) about this candidate."""
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A server's HTTP API (https://prometheus.io/docs/prometheus/latest/querying/api/)."""
+
+    url: str
+    timeout_s: float = 10.0
+
+    def shadow_counts(self, candidate: str, selector: str, start: float, end: float) -> ShadowCounts:
+        """
+        What the shadow counters of `candidate` grew by between two times (seconds since the epoch), over all pods.
+
+        selector narrows them further, such as `namespace="vision"`. Raises PrometheusUnavailable or NothingCounted.
+        """
+        matchers = ",".join(part for part in (f'candidate="{candidate}"', selector) if part)
+        images = self._series(f"rcnn_shadow_pairs_total{{{matchers}}}", start, end)
+        if not images:
+            raise NothingCounted(f"no pairs of candidate {candidate}: is it shadowed, by that name, and is it scraped?")
+        if max(row.last for row in images) < end - _step(start, end):
+            raise NothingCounted(f"no pod that shadows candidate {candidate} is scraped any more")
+        return ShadowCounts(
+            _by("outcome", images),
+            self._buckets("rcnn_shadow_disagreement_ratio", matchers, start, end),
+            self._buckets("rcnn_shadow_slowdown_ratio", matchers, start, end),
+            _by("outcome", self._series(f"rcnn_shadow_objects_total{{{matchers}}}", start, end)),
+            _by("reason", self._series(f"rcnn_shadow_dropped_total{{{selector}}}", start, end)),
+        )
+
+    def _buckets(self, family: str, matchers: str, start: float, end: float) -> Buckets:
+        under = _by("le", self._series(f"{family}_bucket{{{matchers}}}", start, end))
+        edges = sorted((float(edge), count) for edge, count in under.items())
+        counts, before = [], 0.0
+        for _, count in edges:
+            counts.append(max(count - before, 0.0))  # pods are scraped one after the other
+            before = max(count, before)
+        return Buckets([edge for edge, _ in edges] or [math.inf], counts or [0.0])
+
+    def _series(self, query: str, start: float, end: float) -> list["_Growth"]:
+        sent: dict[str, str | float] = {"query": query, "start": start, "end": end, "step": _step(start, end)}
+        try:
+            response = httpx.get(f"{self.url.rstrip('/')}/api/v1/query_range", params=sent, timeout=self.timeout_s)
+            body = response.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise PrometheusUnavailable(f"{self.url}: {type(error).__name__} {error}") from error
+        if body.get("status") != "success":
+            raise PrometheusUnavailable(f"{self.url}: {body.get('error', response.status_code)}")
+        return [_growth(row, start) for row in body["data"]["result"]]
+
+
+@dataclass(frozen=True)
+class _Growth:
+    labels: Mapping[str, str]
+    by: float
+    last: float  # when it was last seen
+
+
+def _growth(row: Mapping[str, Any], start: float) -> _Growth:
+    values = [(float(at), float(value)) for at, value in row["values"]]
+    return _Growth(row["metric"], grown([value for _, value in values], values[0][0] <= start), values[-1][0])
+
+
+def grown(values: Sequence[float], from_start: bool) -> float:
+    """
+    How much a counter grew over its samples; where it falls it was started anew, from 0.
+
+    A series first seen within the window counts from 0 too: it was born there (from_start False).
+    """
+    total, before = 0.0, values[0] if from_start else 0.0
+    for value in values:
+        total += value - before if value >= before else value
+        before = value
+    return total
+
+
+def _by(label: str, rows: Iterable[_Growth]) -> dict[str, float]:
+    found: defaultdict[str, float] = defaultdict(float)
+    for row in rows:
+        found[row.labels.get(label, "")] += row.by
+    return dict(found)
+
+
+def _step(start: float, end: float) -> float:
+    return max(1.0, math.ceil((end - start) / _MOST_POINTS))

@@ -1,0 +1,115 @@
+"""Many rollouts at once: streams of pairs, looked at again and again, and when the judge speaks in each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.judge.evidence import Floats, log_e_above, log_e_below, threshold
+from deploy.judge.guards import Guard, Tally
+from deploy.judge.proof.pairs import Pairs
+from deploy.judge.shadow_gate import Buckets, Policy, ShadowCounts, tallies
+
+_AT_ONCE = 250  # rollouts in memory together
+
+DISAGREEMENT_EDGES = (
+    0,
+    0.01,
+    0.02,
+    0.035,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.75,
+    1,
+)  # as the service counts
+SLOWDOWN_EDGES = (0.25, 0.5, 2 / 3, 0.8, 1 / 1.1, 1, 1.1, 1.25, 1.5, 2, 4)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """For each rollout: +1 promote, -1 roll back, 0 undecided at the horizon; and the pairs it took."""
+
+    decisions: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+
+    def share(self, decision: int) -> float:
+        return float((self.decisions == decision).mean())
+
+    def median_pairs(self, decision: int) -> int | None:
+        taken = self.pairs[self.decisions == decision]
+        return int(np.median(taken)) if taken.size else None
+
+
+def chances_of(pairs: Pairs, policy: Policy) -> list[tuple[Guard, Tally]]:
+    """Each guard with the buckets a pair may fall into; the counts are chances and add up to 1."""
+    total = len(pairs.outcomes)
+    failed = pairs.release.error_rate + sum(outcome == "candidate_error" for outcome in pairs.outcomes) / total
+    counts = ShadowCounts(
+        {"candidate_error": failed, "agree": 1 - failed},
+        Buckets.of(pairs.disagreement.tolist(), DISAGREEMENT_EDGES),
+        Buckets.of(pairs.slowdown.tolist(), SLOWDOWN_EDGES),
+    )
+    errors, shares, slower = tallies(counts, policy)
+    values = np.array([0.0, 1.0])
+    errors = Tally(np.array([1 - failed, failed]), values, values)
+    found = [errors, *(Tally(t.counts / t.counts.sum(), t.low, t.high) for t in (shares, slower))]
+    return list(zip(policy.guards(), found, strict=True))
+
+
+def roll_out(
+    chances: Sequence[tuple[Guard, Tally]], policy: Policy, rollouts: int, horizon: int, step: int, seed: int = 0
+) -> Spoken:
+    """
+    `rollouts` streams of `horizon` pairs drawn at these chances, looked at every `step` pairs; the first answer counts.
+
+    A pair's guards are drawn apart from each other: the union bound holds however they hang together.
+    """
+    rng = np.random.default_rng(seed)
+    looks = horizon // step
+    decisions, taken = [], []
+    for start in range(0, rollouts, _AT_ONCE):
+        some = min(_AT_ONCE, rollouts - start)
+        worse, fine = np.zeros((some, looks), bool), np.ones((some, looks), bool)
+        for guard, tally in chances:
+            counts = rng.multinomial(step, tally.counts / tally.counts.sum(), (some, looks)).cumsum(1)
+            worse |= log_e_above(counts, tally.low, guard.margin) >= threshold(policy.alpha_rollback * guard.weight)
+            fine &= log_e_below(counts, tally.high, guard.margin) >= threshold(policy.alpha_promote)
+        seen = step * np.arange(1, looks + 1) >= policy.least_pairs
+        first_worse, first_fine = (_first(answer & seen, looks) for answer in (worse, fine))
+        decisions.append(np.where(first_worse <= first_fine, -1, 1) * (np.minimum(first_worse, first_fine) < looks))
+        taken.append((np.minimum(np.minimum(first_worse, first_fine), looks - 1) + 1) * step)
+    return Spoken(np.concatenate(decisions), np.concatenate(taken))
+
+
+def at_the_margin(policy: Policy) -> list[tuple[Guard, Tally]]:
+    """The hardest release that is not worse: every guard's mean exactly at its margin, 0 or 1 each time."""
+    values: Floats = np.array([0.0, 1.0])
+    return [(guard, Tally(np.array([1 - guard.margin, guard.margin]), values, values)) for guard in policy.guards()]
+
+
+def ever_rolled_back(
+    chances: Sequence[tuple[Guard, Tally]], policy: Policy, rollouts: int, horizon: int, step: int
+) -> float:
+    """Share of rollouts in which any look says worse, whether or not promotion would have come first."""
+    rng = np.random.default_rng(1)
+    looks, hits = horizon // step, 0
+    for start in range(0, rollouts, _AT_ONCE):
+        some = min(_AT_ONCE, rollouts - start)
+        worse = np.zeros(some, bool)
+        for guard, tally in chances:
+            counts = rng.multinomial(step, tally.counts / tally.counts.sum(), (some, looks)).cumsum(1)
+            evidence = log_e_above(counts, tally.low, guard.margin)
+            worse |= (evidence >= threshold(policy.alpha_rollback * guard.weight)).any(1)
+        hits += int(worse.sum())
+    return hits / rollouts
+
+
+def _first(answers: NDArray[np.bool_], looks: int) -> NDArray[np.int64]:
+    return np.where(answers.any(1), answers.argmax(1), looks)

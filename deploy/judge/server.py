@@ -1,0 +1,85 @@
+"""
+The judge for canary controllers, over HTTP.
+
+`GET /verdict?candidate=NAME` is for Argo Rollouts' web metric provider: the verdict as JSON, 200 whatever it says.
+`POST /flagger/rollback` and `POST /flagger/confirm` are for Flagger's webhooks, which know only yes (200) and no (403):
+the first says yes to a rollback, the second to a promotion, so that undecided is neither.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from deploy.judge.prometheus import Prometheus
+from deploy.judge.shadow_gate import Policy
+from deploy.judge.verdict import Decision, Verdict
+from deploy.judge.watch import Rollout, look
+
+_MOST_BODY_BYTES = 1_000_000
+_FLAGGER = {"/flagger/rollback": Decision.ROLLBACK, "/flagger/confirm": Decision.PROMOTE}
+
+
+def create_server(
+    host: str, port: int, prometheus: Prometheus, policy: Policy, selector: str, horizon_s: float
+) -> ThreadingHTTPServer:
+    """Answers from everything counted in the last horizon_s: a candidate's name is its own, so that is its rollout."""
+
+    def verdict_on(candidate: str) -> Verdict:
+        now = time.time()
+        return look(prometheus, Rollout(candidate, selector), policy, now - horizon_s, now)
+
+    class Handler(_Handler):
+        judge = staticmethod(verdict_on)
+
+    return ThreadingHTTPServer((host, port), Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    judge: Callable[[str], Verdict]
+
+    def do_GET(self) -> None:
+        asked = urlsplit(self.path)
+        candidate = parse_qs(asked.query).get("candidate", [""])[0]
+        if asked.path == "/healthz":
+            self._answer(200, {"status": "ok"})
+        elif asked.path != "/verdict":
+            self._answer(404, {"error": "expected /verdict?candidate=NAME"})
+        elif not _is_name(candidate):
+            self._answer(400, {"error": "candidate: expected the name the candidate is shadowed by"})
+        else:
+            self._answer(200, type(self).judge(candidate).document())
+
+    def do_POST(self) -> None:
+        wanted = _FLAGGER.get(urlsplit(self.path).path)
+        length = int(self.headers.get("Content-Length") or 0)
+        if wanted is None or length > _MOST_BODY_BYTES:
+            self._answer(404, {"error": f"expected one of {', '.join(_FLAGGER)}"})
+            return
+        try:
+            candidate = json.loads(self.rfile.read(length))["metadata"]["candidate"]
+        except (ValueError, KeyError, TypeError):
+            candidate = ""
+        if not _is_name(candidate):
+            self._answer(400, {"error": "metadata.candidate: expected the name the candidate is shadowed by"})
+            return
+        verdict = type(self).judge(candidate)
+        self._answer(200 if verdict.decision is wanted else 403, verdict.document())
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Controllers ask every few seconds."""
+
+
+def _is_name(candidate: object) -> bool:
+    """A label value that needs no quoting in a query."""
+    return isinstance(candidate, str) and bool(candidate) and all(c.isalnum() or c in "._-" for c in candidate)

@@ -1,0 +1,66 @@
+"""A rollout looked at again and again until there is an answer, or the horizon."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from deploy.judge.confidence import mean_interval
+from deploy.judge.prometheus import NothingCounted, Prometheus, PrometheusUnavailable
+from deploy.judge.shadow_gate import Policy, judge, tallies
+from deploy.judge.verdict import Decision, Verdict, decide
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Which pairs are the candidate's; twin: the name under which a stable replica is shadowed, for the noise floor."""
+
+    candidate: str
+    selector: str = ""
+    twin: str | None = None
+
+
+def look(prometheus: Prometheus, rollout: Rollout, policy: Policy, start: float, end: float) -> Verdict:
+    """
+    The verdict on everything counted between start and end, seconds since the epoch.
+
+    Where nothing can be measured it is undecided and says why.
+    """
+    subject = {"candidate": rollout.candidate, "selector": rollout.selector, "from": start, "to": end}
+    try:
+        counts = prometheus.shadow_counts(rollout.candidate, rollout.selector, start, end)
+        floor = policy.floor if rollout.twin is None else _floor(prometheus, rollout, policy, start, end)
+    except PrometheusUnavailable as error:
+        return decide(subject, [], [f"Prometheus cannot be asked: {error}"])
+    except NothingCounted as error:
+        return decide(subject, [], [str(error)])
+    return judge(counts, replace(policy, floor=floor), {**subject, "floor": floor})
+
+
+def _floor(prometheus: Prometheus, rollout: Rollout, policy: Policy, start: float, end: float) -> float:
+    """What two stable replicas may differ by: the upper end of the interval of their mean disagreement."""
+    counts = prometheus.shadow_counts(rollout.twin or "", rollout.selector, start, end)
+    _, shares, _ = tallies(counts, policy)
+    if shares.total < policy.least_pairs:
+        raise NothingCounted(f"{shares.total} pairs of the stable twin {rollout.twin}; {policy.least_pairs} are needed")
+    return mean_interval(shares.counts, shares.low, shares.high, policy.alpha_promote)[1]
+
+
+def watch(
+    prometheus: Prometheus, rollout: Rollout, policy: Policy, horizon_s: float, every_s: float, start: float
+) -> Iterator[Verdict]:
+    """A verdict each every_s until one is decided, at the latest at the horizon; the last one yielded counts."""
+    while True:
+        now = time.time()
+        verdict = look(prometheus, rollout, policy, start, now)
+        yield verdict
+        if verdict.decision is not Decision.UNDECIDED or now - start >= horizon_s:
+            return
+        time.sleep(min(every_s, max(0.0, start + horizon_s - now)))
+
+
+def at_horizon(verdict: Verdict, undecided_means: Decision) -> Verdict:
+    """What an undecided rollout becomes when its time is up; evidence that is unfit stays undecided."""
+    if verdict.decision is not Decision.UNDECIDED or verdict.unfit or undecided_means is Decision.UNDECIDED:
+        return verdict
+    reasons = (f"undecided at the horizon, which is set to mean {undecided_means}", *verdict.reasons)
+    return replace(verdict, decision=undecided_means, reasons=reasons)

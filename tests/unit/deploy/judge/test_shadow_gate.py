@@ -1,0 +1,82 @@
+"""Counts in, verdict out."""
+
+import numpy as np
+import pytest
+
+from deploy.judge.prometheus import grown
+from deploy.judge.proof.pairs import Pairs, Release
+from deploy.judge.proof.rollouts import at_the_margin, chances_of, ever_rolled_back, roll_out
+from deploy.judge.shadow_gate import Buckets, Policy, ShadowCounts, judge
+from deploy.judge.verdict import Decision
+from deploy.judge.watch import at_horizon
+
+SHARES, PACES = (0, 0.05, 0.1, 0.5, 1), (0.5, 0.8, 1, 1.25, 2)
+
+
+def counts(total: int, errors: int = 0, disagreement: float = 0.0, slowdown: float = 1.0) -> ShadowCounts:
+    images = {"agree": float(total - errors), "candidate_error": float(errors)}
+    return ShadowCounts(images, Buckets.of([disagreement] * total, SHARES), Buckets.of([slowdown] * total, PACES))
+
+
+@pytest.mark.parametrize(
+    "seen, decision, word",
+    [
+        (counts(5000), "promote", "errors"),
+        (counts(500), "undecided", "errors"),
+        (counts(500, errors=20), "rollback", "failed"),
+        (counts(100, disagreement=0.3), "rollback", "agreement"),
+        (counts(100, slowdown=1.4), "rollback", "slower"),
+        (counts(5000, slowdown=0.3), "promote", "errors"),
+        (counts(10), "undecided", "10 pairs; at least 20"),
+        (counts(0), "undecided", "0 pairs"),
+    ],
+)
+def test_a_verdict_follows_from_the_counts(seen: ShadowCounts, decision: str, word: str) -> None:
+    verdict = judge(seen, Policy(), {})
+    assert verdict.decision.value == decision
+    assert any(word in text for text in (*verdict.reasons, *(finding.name for finding in verdict.findings)))
+
+
+def test_what_twins_differ_by_is_not_held_against_the_candidate() -> None:
+    seen = counts(5000, disagreement=0.08)
+    assert judge(seen, Policy(), {}).decision is not Decision.PROMOTE
+    assert judge(seen, Policy(floor=0.1), {}).decision is Decision.PROMOTE
+
+
+def test_the_horizon_makes_of_undecided_what_it_was_told_to_and_nothing_of_unfit_evidence() -> None:
+    still_open = judge(counts(500), Policy(), {})
+    assert at_horizon(still_open, Decision.ROLLBACK).decision is Decision.ROLLBACK
+    assert at_horizon(still_open, Decision.UNDECIDED) == still_open
+    assert at_horizon(judge(counts(3), Policy(), {}), Decision.ROLLBACK).decision is Decision.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    "values, from_start, growth",
+    [
+        ([5, 7, 7, 12], True, 7),
+        ([5, 7], False, 7),
+        ([5, 9, 2, 3], True, 7),  # restarted after 9
+        ([4], True, 0),
+    ],
+)
+def test_counters_grow_over_restarts(values: list[float], from_start: bool, growth: float) -> None:
+    assert grown(values, from_start) == growth
+
+
+def test_releases_at_their_margins_are_rolled_back_by_no_more_than_alpha() -> None:
+    policy = Policy(alpha_rollback=0.05)
+    assert ever_rolled_back(at_the_margin(policy), policy, 500, 1000, 10) <= 0.05
+
+
+def test_a_bad_release_is_rolled_back_in_simulated_rollouts_and_its_twin_promoted() -> None:
+    rng = np.random.default_rng(0)
+    same = np.ones(50)
+
+    def pairs(disagreement: np.ndarray, harmless: bool) -> Pairs:
+        release = Release("some", ".", harmless)  # type: ignore[arg-type]
+        return Pairs(release, ("agree",) * 50, disagreement, same, same, same, 0.0)
+
+    bad, good = pairs(rng.uniform(0.1, 0.4, 50), False), pairs(np.zeros(50), True)
+    spoken = roll_out(chances_of(bad, Policy()), Policy(), 50, 4000, 10)
+    assert spoken.share(-1) == 1 and (spoken.median_pairs(-1) or 0) <= 500
+    assert roll_out(chances_of(good, Policy()), Policy(), 50, 4000, 10).share(1) == 1
