@@ -1,4 +1,5 @@
 # The pod's image: an interpreter, its libraries, our wheels and the shipped models. No shell, no package manager, no compiler.
+# Targets: cpu (the default), gpu, fetch (the init container that brings models from a store).
 #
 # BASE is any Debian with apt; it builds, and only the packages we name are copied out of it (deploy/image/rootfs.py).
 # Without a container engine or a registry at hand: make image.
@@ -29,15 +30,31 @@ COPY deploy/image/rootfs.py /src/
 RUN /usr/bin/python3 /src/rootfs.py /rootfs libstdc++6 liblapack3 \
     && /usr/bin/python3 -m compileall -q -j 0 -s /rootfs --invalidation-mode unchecked-hash /rootfs/usr/lib/python3*
 
-# --- the wheels of uv.lock, each checked against its hash; both engines ---------------------------------------------------
-FROM builder AS wheels
+# --- the wheels of uv.lock, each checked against its hash; both engines for CPUs ------------------------------------------
+FROM builder AS compiler
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 WORKDIR /src
 COPY pyproject.toml uv.lock ./
+COPY deploy/image/prune.py deploy/image/hollow.py ./
+
+FROM compiler AS wheels
 RUN UV_PROJECT_ENVIRONMENT=/opt/rcnn uv sync --frozen --no-dev --no-install-project --extra core --extra openvino
-COPY deploy/image/prune.py ./
 # Bytecode is compiled here: a pod's root is read-only, it would compile anew at every start. unchecked-hash: the same bytes every build.
-RUN /usr/bin/python3 prune.py /opt/rcnn/lib/python3*/site-packages \
+RUN /usr/bin/python3 hollow.py /opt/rcnn/lib/python3*/site-packages \
+    && /usr/bin/python3 prune.py /opt/rcnn/lib/python3*/site-packages \
+    # Names for debuggers: 20 MB, of which uvloop has 12.
+    && find /opt/rcnn/lib -name '*.cpython-*.so' -o -name '*.abi3.so' | xargs strip --strip-unneeded \
     && /usr/bin/python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/rcnn/lib
+
+# --- the bill of materials --------------------------------------------------------------------------------------------------
+FROM builder AS bill
+WORKDIR /src
+COPY pyproject.toml uv.lock deploy/image/sbom.py ./
+COPY --from=system /rootfs/var/lib/dpkg/status.d status.d
+RUN mkdir /bills \
+    && /usr/bin/python3 sbom.py /bills/cpu.cdx.json status.d --no-dev --extra core --extra openvino \
+    && /usr/bin/python3 sbom.py /bills/gpu.cdx.json status.d --no-dev --extra gpu \
+    && /usr/bin/python3 sbom.py /bills/fetch.cdx.json status.d --only-group fetch
 
 # --- our own code and the shipped models, in a layer of their own: a release moves megabytes, not hundreds ------------------
 FROM builder AS app
@@ -54,8 +71,8 @@ RUN hatchling build -t wheel -d /dist \
     # Whatever the umask of whoever cloned: another user reads this.
     && chmod -R a+rX /app
 
-# --- the image ------------------------------------------------------------------------------------------------------------
-FROM scratch
+# --- what every image has in common -----------------------------------------------------------------------------------------
+FROM scratch AS runtime
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="rcnn" \
@@ -64,8 +81,6 @@ LABEL org.opencontainers.image.title="rcnn" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=system /rootfs /
-COPY --from=wheels /opt/rcnn /opt/rcnn
-COPY --from=app /app /app
 # ONNX Runtime reports its use to its maker unless told not to.
 ENV PATH=/app/bin:/opt/rcnn/bin:/usr/bin \
     PYTHONPATH=/app \
@@ -82,3 +97,42 @@ USER 10001:10001
 EXPOSE 8000 8001 8002
 # Exec form: the service itself is the pod's first process, so SIGTERM reaches it.
 ENTRYPOINT ["/opt/rcnn/bin/python", "-m", "service"]
+
+# --- the image for CPUs: OpenVINO and ONNX Runtime ----------------------------------------------------------------------------
+FROM runtime AS cpu
+COPY --from=bill /bills/cpu.cdx.json /usr/share/sbom/rcnn.cdx.json
+COPY --from=wheels /opt/rcnn /opt/rcnn
+COPY --from=app /app /app
+
+# --- what copies models into a pod before it starts: no engine, no service ------------------------------------------------------
+FROM builder AS fetch-wheels
+WORKDIR /src
+COPY pyproject.toml uv.lock ./
+RUN UV_PROJECT_ENVIRONMENT=/opt/rcnn uv sync --frozen --only-group fetch \
+    && /usr/bin/python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/rcnn/lib
+
+FROM runtime AS fetch
+COPY --from=bill /bills/fetch.cdx.json /usr/share/sbom/rcnn.cdx.json
+COPY --from=fetch-wheels /opt/rcnn /opt/rcnn
+COPY deploy/fetch.py /app/fetch.py
+ENTRYPOINT ["/opt/rcnn/bin/python", "/app/fetch.py"]
+
+# --- the image for GPUs: ONNX Runtime's CUDA build, and CUDA's own libraries from their wheels ------------------------------------
+FROM compiler AS gpu-wheels
+RUN UV_PROJECT_ENVIRONMENT=/opt/rcnn uv sync --frozen --no-dev --no-install-project --extra gpu
+RUN /usr/bin/python3 hollow.py /opt/rcnn/lib/python3*/site-packages \
+    && /usr/bin/python3 prune.py /opt/rcnn/lib/python3*/site-packages \
+    # Names for debuggers: 20 MB, of which uvloop has 12.
+    && find /opt/rcnn/lib -name '*.cpython-*.so' -o -name '*.abi3.so' | xargs strip --strip-unneeded \
+    && /usr/bin/python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/rcnn/lib
+
+FROM runtime AS gpu
+COPY --from=bill /bills/gpu.cdx.json /usr/share/sbom/rcnn.cdx.json
+COPY --from=gpu-wheels /opt/rcnn /opt/rcnn
+COPY --from=app /app /app
+# What NVIDIA's container runtime brings into the container: the driver's compute library, and nvidia-smi's.
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+# Without --target: the image for CPUs.
+FROM cpu

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the image on a Debian machine with neither a container engine's daemon nor a registry (`make image`).
 #
-#   deploy/image/build.sh [NAME]     default: localhost/rcnn:<version in pyproject.toml>
+#   deploy/image/build.sh [TARGET]   cpu (default), gpu or fetch: localhost/rcnn:<version in pyproject.toml>, -gpu, -fetch
 #   BASE=... deploy/image/build.sh   start from a base that buildah already holds, instead of making one
 #
 # Needs root, buildah and debootstrap. Where there is Docker: docker build -t rcnn .
@@ -11,7 +11,9 @@ source deploy/image/buildah.sh
 need buildah debootstrap
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-image=${1:-localhost/rcnn:$version}
+target=${1:-cpu}
+image=localhost/rcnn:$version
+[[ $target == cpu ]] || image=$image-$target
 revision=$(git rev-parse --verify --quiet HEAD || echo unknown)
 suite=bookworm
 
@@ -44,7 +46,7 @@ base=${BASE:-localhost/rcnn-base:$suite}
 if [[ ! ${BASE:-} ]] && ! buildah inspect --type image "$base" >/dev/null 2>&1; then make_base "$base"; fi
 
 # The builder downloads with the certificates this machine trusts. They are mounted apart from its own, which go into the image.
-buildah bud --quiet --layers --pull-never \
+buildah bud --quiet --layers --pull-never --target "$target" \
     --build-arg BASE="$base" --build-arg VERSION="$version" --build-arg REVISION="$revision" \
     --volume /etc/ssl/certs:/run/machine-certs:ro --build-arg CA_BUNDLE=/run/machine-certs/ca-certificates.crt \
     --tag "$image" . >/dev/null

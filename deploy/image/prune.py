@@ -40,6 +40,7 @@ UNUSED = {
     "numpy/_core/include": "headers",
     "PIL/_avif*": "not an image type we accept",
     "pillow.libs/libavif*": "not an image type we accept",
+    "google/[!rp_]*": "interfaces of Google's own services; gRPC uses google.rpc and google.protobuf",
     "pygments/lexers/[!_p]*.py": "rich colours Python tracebacks, no other language",
     "pygments/lexers/_*_builtins.py": "rich colours Python tracebacks, no other language",
     "**/*.pyi": "for type checkers",
@@ -55,6 +56,9 @@ SYSTEM_LAPACK = Path("/usr/lib", sysconfig.get_config_var("MULTIARCH"), "liblapa
 def main(site_packages: Path) -> None:
     freed_bytes = 0
     for pattern, reason in UNUSED.items():
+        # The image for GPUs has no OpenVINO.
+        if pattern.startswith("openvino/") and not (site_packages / "openvino").exists():
+            continue
         freed_bytes += sum(remove(path) for path in found(site_packages, pattern, reason))
     for path in found(site_packages, OPENCV_LAPACK, "OpenCV's linear algebra"):
         freed_bytes += remove(path)

@@ -21,7 +21,9 @@ LEFT_OUT = {
     "readline-common",  # key bindings of an interactive prompt
     "gcc-12-base",  # a changelog
     "libdb5.3",  # Python's dbm module
-    "libnsl2",  # Python's nis module; it would bring Kerberos
+    "libnsl2",  # Python's nis module
+    "libtirpc3",  # the same; it would bring Kerberos
+    "libsqlite3-0",  # Python's sqlite3 module
 }
 
 # Parts of a package that nobody reads in a pod.

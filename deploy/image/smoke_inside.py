@@ -5,6 +5,7 @@ One picture goes through the whole path: a golden one of a shipped bundle, in wh
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ STOP_TIMEOUT_S = 40
 
 def main(entrypoint: list[str]) -> None:
     check(not is_writable(Path("/app")), "the root is read-only")
+    check(os.getuid() == 10001, "it runs as user 10001")
+    check_bill()
     started = time.monotonic()
     service = subprocess.Popen(entrypoint)
     try:
@@ -29,7 +32,7 @@ def main(entrypoint: list[str]) -> None:
         print("models", ask(f"{HTTP}/v1/models"))
         detect(golden_picture())
         check("rcnn_requests_total" in ask(f"{METRICS}/metrics"), "metrics are served on 8002")
-        check_grpc_health()
+        check_grpc(golden_picture())
     finally:
         service.send_signal(signal.SIGTERM)
         code = service.wait(STOP_TIMEOUT_S)
@@ -71,13 +74,25 @@ def detect(picture: Path) -> None:
     check(bool(found), "something is found in a golden picture")
 
 
-def check_grpc_health() -> None:
+def check_grpc(picture: Path) -> None:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+    from service.api.grpc.proto import detection_pb2, detection_pb2_grpc
+
     with grpc.insecure_channel("127.0.0.1:8001") as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
-    check(answer.status == health_pb2.HealthCheckResponse.SERVING, "gRPC health on 8001 is SERVING")
+        check(answer.status == health_pb2.HealthCheckResponse.SERVING, "gRPC health on 8001 is SERVING")
+        request = detection_pb2.DetectRequest(image=picture.read_bytes())
+        stub = detection_pb2_grpc.DetectionServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+        found = stub.Detect(request, timeout=30).detections
+    check(bool(found), f"gRPC finds something in it too: {len(found)} objects")
+
+
+def check_bill() -> None:
+    bill = json.loads(Path("/usr/share/sbom/rcnn.cdx.json").read_text())
+    names = {component["name"] for component in bill["components"]}
+    check({"numpy", "onnxruntime", "libc6"} <= names, f"the bill of materials names {len(names)} components")
 
 
 def ask(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> str:
