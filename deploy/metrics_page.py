@@ -27,6 +27,9 @@ LABELS = {
     "`encode`, or `cache` where a kept answer was given. Of a cancellation: `queue`, `engine` or `request`.",
     "reason": "Why a request was refused: the code of its error, or what there was no capacity of.",
     "label": "One of the model's own classes.",
+    "signal": "What is watched: `brightness`, `contrast`, `sharpness`, `image_size`, `detections_per_image`, `score`, "
+    "`class`, `box_area` or `box_aspect` ([drift](drift.md)).",
+    "source": "What senders call themselves (`X-Source`): the first `drift_most_sources` of them, then `(other)`.",
     "candidate": "The model that is asked again.",
     "gpu": "Index of a device, or `device:slice` of a MIG slice.",
 }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from model.average_precision import KINDS, Matches, figures, judge, matches_by_class
+from model.baseline import above, make_baseline
 from model.datasets import CocoSplit, DatasetInvalid
 from model.operating_point import (
     MATCH_IOU,
@@ -24,8 +25,11 @@ from model.operating_point import (
 )
 from service.app import Service
 from service.detections import Answer, DetectOptions, RleMask
+from service.images import decode
 from service.models import ServedModel
 from service.settings import read_settings
+from service.signals import observe
+from service.sketch import Baseline
 
 SCORE_FLOOR = 0.05  # torchvision's own; below it detections cost time and move AP by hundredths
 IN_FLIGHT = 8  # requests at once while throughput is measured
@@ -45,6 +49,7 @@ class Evaluation:
     outlines: list[list[dict[str, Any]]]  # of the detections in images, compressed run lengths; empty without masks
     confusion: NDArray[np.int64]  # (classes + 1, classes + 1)
     reliability: Reliability
+    baseline: Baseline
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ async def evaluate(bundle: Path, data: CocoSplit, engine: str, progress: Progres
         _check_labels(model, data)
         options = DetectOptions(score_threshold=SCORE_FLOOR, masks="rle" if model.segments else "none")
         passed = await _ask(service, data, options, progress)
-        return _judged(model, data, passed)
+        baseline = await asyncio.to_thread(_baseline, service, data, passed.answers)
+        return _judged(model, data, passed, baseline)
     finally:
         await service.unload()
 
@@ -97,7 +103,17 @@ async def _ask(service: Service, data: CocoSplit, options: DetectOptions, progre
     return _Pass(answers, alone, time.perf_counter() - start)
 
 
-def _judged(model: ServedModel, data: CocoSplit, passed: _Pass) -> Evaluation:
+def _baseline(service: Service, data: CocoSplit, answers: list[Answer]) -> Baseline:
+    """What was seen and said, at the thresholds requests get that name none."""
+    manifest = service.models.get().bundle.manifest
+    observations = []
+    for row, answer in zip(data.images, answers, strict=True):
+        image = decode(data.image_path(row).read_bytes(), service.image_limits)
+        observations.append(observe(image, above(answer.detections, manifest.postprocess.score_threshold)))
+    return make_baseline(observations, manifest.labels)
+
+
+def _judged(model: ServedModel, data: CocoSplit, passed: _Pass, baseline: Baseline) -> Evaluation:
     manifest = model.bundle.manifest
     most, threshold = manifest.postprocess.max_detections, manifest.postprocess.score_threshold
     rows = [
@@ -140,6 +156,7 @@ def _judged(model: ServedModel, data: CocoSplit, passed: _Pass) -> Evaluation:
         outlines=[_outlines(answer, data, threshold) for answer in passed.answers],
         confusion=confusion(images, len(data.labels)),
         reliability=trusted,
+        baseline=baseline,
     )
 
 

@@ -18,10 +18,12 @@ from model.evaluate import evaluate as evaluate_bundle
 from model.parity import over_dataset
 from model.report import write_report
 from model.terminal import failure, progress_bar
+from service.app import BASELINE
 from service.bundle import Bundle, read_bundle, write_bundle
 from service.engine.base import EngineOptions
 from service.engine.choice import EngineName, create_engine
 from service.engine.threads import available_cpus
+from service.sketch import Baseline
 
 _PARITY_BATCH = 3  # not a batch size the graphs were traced with
 _WORSE = 1
@@ -35,7 +37,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder that gets metrics.json and report.html.")] = None,
     other: Annotated[Path | None, typer.Option("--compare", help="Another bundle, judged on the same images.")] = None,
     max_drop: Annotated[float, typer.Option(min=0, help="Exit 1 if AP is lower than --compare's by more.")] = 0.01,
-    write: Annotated[bool, typer.Option(help="Keep the result in the bundle as metrics.json.")] = False,
+    write: Annotated[bool, typer.Option(help="Keep the result in the bundle: metrics.json, baseline.json.")] = False,
     parity: Annotated[bool, typer.Option(help="Also compare with eager torchvision on every image (slow).")] = False,
     skip_broken: Annotated[bool, typer.Option(help="Leave broken annotations out instead of stopping.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a table.")] = False,
@@ -56,7 +58,7 @@ def evaluate(
     if parity:
         metrics["parity"] = _parity(found, data, metrics["engine"])
     if write:
-        _keep(found, {name: value for name, value in metrics.items() if name != "compared_with"})
+        _keep(found, {name: value for name, value in metrics.items() if name != "compared_with"}, evaluation.baseline)
     if out:
         write_report(out / "report.html", evaluation, differences, str(other))
         (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
@@ -85,7 +87,8 @@ def _drop(differences: Sequence[Difference]) -> float:
     return -whole[-1].change
 
 
-def _keep(bundle: Bundle, metrics: dict[str, Any]) -> None:
+def _keep(bundle: Bundle, metrics: dict[str, Any], baseline: Baseline) -> None:
+    (bundle.root / BASELINE).write_text(json.dumps(baseline.as_json()) + "\n")
     (bundle.root / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     write_bundle(bundle.root, bundle.manifest.model_dump(mode="json", exclude={"files", "schema_version"}))
 

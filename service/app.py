@@ -16,11 +16,13 @@ from service.admission import Admission
 from service.batching import Batcher, Budget
 from service.bundle import Bundle, read_bundle
 from service.detector import Found, Work, detect_batch
+from service.drift import Drift
 from service.engine.base import Engine, EngineOptions
 from service.engine.cache import EngineCache
 from service.engine.choice import create_engine
 from service.engine.threads import available_cpus
 from service.errors import BundleInvalid
+from service.exchanges import Exchanges
 from service.gpu import GpuUnavailable, read_gpus
 from service.health import Health, State
 from service.http_server import HttpServer
@@ -36,6 +38,7 @@ from service.security_settings import certificates_from, guard_from
 from service.settings import Settings
 from service.shadow import Candidate, Shadow
 from service.signature import TrustedSigners
+from service.sketch import read_baseline
 from service.stopping import StopSignals
 from service.tracing import Tracer
 from service.watchdog import Watchdog
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 
 _GPU_PERIOD_S = 5.0
 _UNLOAD_S = 5.0  # for engines that have nothing to do any more
+BASELINE = "baseline.json"
 _log = structlog.get_logger("service")
 
 
@@ -71,7 +75,8 @@ class Service:
         )
         self._body_memory = BodyMemory(int(settings.body_memory_mb * 1e6), self.metrics.body_memory)
         admission = Admission(settings.max_in_flight, settings.high_priority_places, self.metrics.in_flight)
-        self._shadow = self._create_shadow()
+        self._shadow, self._drift = self._create_shadow(), self._create_drift()
+        readers = [reader for reader in (self._shadow, self._drift) if reader is not None]
         self.predictor = Predictor(
             self.models,
             self.health,
@@ -82,7 +87,7 @@ class Service:
             settings.max_mask_bytes,
             ResponseCache(int(settings.response_cache_mb * 1e6), self.metrics),
             self.metrics,
-            self._shadow,
+            Exchanges(readers) if readers else None,
         )
 
     async def load(self, *, check: bool = True) -> None:
@@ -109,6 +114,12 @@ class Service:
             int(settings.shadow_queue_mb * 1e6),
         )
         return Shadow(candidate, self.metrics)
+
+    def _create_drift(self) -> Drift | None:
+        images_per_s = self._settings.drift_images_per_s
+        if images_per_s == 0:
+            return None
+        return Drift(self.image_limits, self.metrics, images_per_s, self._settings.drift_most_sources)
 
     async def _build(self, folder: Path) -> ServedModel:
         """A proven, running model that nobody is sent to yet. Raises BundleInvalid."""
@@ -137,6 +148,8 @@ class Service:
         model = ServedModel(bundle, engine, Batcher(_batch_runner(engine, observer), executor, budget, observer))
         self._engine_threads[model] = executor
         model.batcher.start()
+        if self._drift and BASELINE in bundle.manifest.files:
+            self._drift.watch(model.id, read_baseline(bundle.path(BASELINE)))
         self.metrics.model_loaded(model.id, engine.name, engine.precision, seconds)
         _log.info(
             "model loaded",
@@ -162,6 +175,8 @@ class Service:
         """Finish what was accepted, then give everything back."""
         if self._shadow:
             await self._shadow.close()
+        if self._drift:
+            await asyncio.to_thread(self._drift.close)
         for model in self.models.all():
             await model.batcher.close()
             model.engine.close()
@@ -264,7 +279,8 @@ class Service:
         refusing = EarlyRefusal(app, self.predictor, accounting)
         rules = main_rules(admin_here=not settings.admin_port_only)
         guarded = RestGuard(refusing, self._guard, accounting, rules)
-        admin_app = create_admin_app(door, oip, self.metrics.asgi_app(), self.tracer)
+        drift = self._drift.report if self._drift else dict
+        admin_app = create_admin_app(door, oip, self.metrics.asgi_app(), drift, self.tracer)
         admin = RestGuard(admin_app, self._guard, accounting, admin_rules())
         return (
             self._http_server(guarded, settings.http_port, asks_clients=True),

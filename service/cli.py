@@ -196,6 +196,14 @@ def _split(name: str, value: Any) -> Any:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def drift(context: typer.Context) -> None:
+    """Hold what a running service sees against what its models were judged on."""
+    from service.drift_command import app as commands
+
+    commands(context.args, prog_name="rcnn drift")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def train(context: typer.Context) -> None:
     """Train a model on labelled images."""
     _run_model_command("train", context)

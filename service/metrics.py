@@ -1,6 +1,6 @@
 """Every metric, declared once: unit and labels in sight. The only importer of prometheus_client."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from service.detections import Answer, ModelId
+from service.drift import Reading
 from service.gpu import GpuReading
 from service.pairing import Pairing
 from service.recent import RecentRequests
@@ -50,6 +51,7 @@ class Metrics:
         self._declare_batches()
         self._declare_found()
         self._declare_shadow()
+        self._declare_drift()
         self._declare_models()
         ProcessCollector(registry=self.registry)
         if triton_names:
@@ -111,6 +113,23 @@ class Metrics:
         )
         self._shadow_dropped = self._counter(
             "rcnn_shadow_dropped", "Requests meant for a candidate that it was not asked.", "reason"
+        )
+
+    def _declare_drift(self) -> None:
+        by_signal = ("model", "signal")
+        self._drift_psi = self._gauge(
+            "rcnn_drift_psi", "Distance of a signal from the bundle's baseline, over the last images.", *by_signal
+        )
+        self._drift_kl = self._gauge("rcnn_drift_kl", "The same as Kullback-Leibler divergence, in nats.", *by_signal)
+        self._drift_threshold = self._gauge(
+            "rcnn_drift_threshold_psi", "What rcnn_drift_psi stays below by chance with so many images.", *by_signal
+        )
+        self._drift_samples = self._gauge("rcnn_drift_samples", "Images rcnn_drift_psi is of.", "model")
+        self._source_psi = self._gauge(
+            "rcnn_drift_source_psi", "As rcnn_drift_psi, of images from one source.", "model", "source", "signal"
+        )
+        self._source_samples = self._gauge(
+            "rcnn_drift_source_samples", "Images rcnn_drift_source_psi is of.", "model", "source"
         )
 
     def _declare_models(self) -> None:
@@ -211,6 +230,19 @@ class Metrics:
 
     def model_unloaded(self, model: ModelId, engine: str, precision: str) -> None:
         self._model_info.remove(model.name, model.version, model.digest, engine, precision)
+
+    def drift_read(self, model: str, source: str | None, images: int, readings: Mapping[str, Reading]) -> None:
+        """source is None for all images together."""
+        if source is not None:
+            self._source_samples.labels(model, source).set(images)
+            for signal, reading in readings.items():
+                self._source_psi.labels(model, source, signal).set(reading.psi)
+            return
+        self._drift_samples.labels(model).set(images)
+        for signal, reading in readings.items():
+            self._drift_psi.labels(model, signal).set(reading.psi)
+            self._drift_kl.labels(model, signal).set(reading.kl)
+            self._drift_threshold.labels(model, signal).set(reading.threshold_psi)
 
     def gpu_read(self, readings: list[GpuReading]) -> None:
         """No readings: there is no GPU, or none that can be read."""

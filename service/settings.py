@@ -129,6 +129,10 @@ class Settings(BaseSettings):
     """The same by day (UTC), forgotten at a restart."""
     drain_timeout_s: float = Field(25.0, ge=0)
     """After SIGTERM: how long accepted requests may take to finish before the process ends all the same."""
+    drift_images_per_s: float = Field(1.0, ge=0)
+    """Answered images a second, at most, held against the bundle's baseline.json. 0: no look-out for drift."""
+    drift_most_sources: int = Field(16, ge=0)
+    """Senders (X-Source) whose drift is told apart; those after them are one. 0: nobody's."""
     triton_metric_names: bool = False
     """Also show the inference counters under Triton's names (nv_inference_*), for dashboards written for it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 import grpc
@@ -98,3 +99,12 @@ def test_the_logs_of_a_run_hold_no_image_no_key_and_no_path(fake_served: Served)
         assert "sk-live" not in line and encoded[:24] not in line and "PNG" not in line and "\\u" not in line
         said.pop("request_id", None)
         assert not re.search(r"(?<![\w:/])/\w+/\w", json.dumps(said)), line
+
+
+def test_drift_is_told_on_the_metrics_port_and_drawn_by_the_command(served: Served) -> None:
+    """Too few images: undecided. The distributions are those of the models that have a baseline."""
+    found = httpx.get(f"{served.metrics_url}/drift").raise_for_status().json()
+    assert found["blood-cells"][""] == {"images": 0, "signals": {}}
+    command = [sys.executable, "-m", "service.cli", "drift", "report", "--url", served.metrics_url]
+    drawn = subprocess.run(command, capture_output=True, text=True)
+    assert drawn.returncode == 3 and "blood-cells: fewer than 50 images" in drawn.stdout, drawn.stderr

@@ -21,6 +21,7 @@ from service.api.oip.inference import OpenInference
 from service.api.oip.values import Call
 from service.api.requests import priority, request_id
 from service.errors import NotOffered, ServiceError
+from service.sources import come_from
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 _MOST_INSIDE = 16  # requests of one stream worked on at once; no further one is read meanwhile
@@ -67,6 +68,7 @@ class OipServicer(pb_grpc.GRPCInferenceServiceServicer):
         left_s = context.time_remaining()
         deadline = None if left_s is None else time.monotonic() + left_s
         accounting, id = self._oip.accounting, request_id(_sent(context, "x-request-id"))
+        come_from(_sent(context, "x-source"))
         trace = accounting.tracer.begin(_sent(context, "traceparent"))
         say_trace(context, accounting.tracer.traceparent(trace))
         with accounting.request("oip_grpc", id, trace) as outcome, self._oip.memory.share() as share:

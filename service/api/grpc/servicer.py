@@ -18,6 +18,7 @@ from service.api.requests import Accounting, priority, request_id
 from service.errors import InvalidOption, ServiceError
 from service.memory import BodyMemory
 from service.predictor import Predictor
+from service.sources import come_from
 from service.tracing import Trace
 
 _MOST_TIMEOUT_MS = 3_600_000
@@ -112,6 +113,7 @@ def _timeout_s(request: pb.DetectRequest, call: _Call) -> float | None:
 
 def _read_call(context: Context, timeout_s: float | None) -> _Call:
     sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    come_from(sent.get("x-source"))
     id, goes, traceparent = (sent.get(name) for name in ("x-request-id", "x-request-priority", "traceparent"))
     return _Call(request_id(id), goes, timeout_s, traceparent)
 

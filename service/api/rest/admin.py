@@ -1,5 +1,8 @@
 """The operators' port: metrics, changes to the models served, and probes that need no client certificate."""
 
+from collections.abc import Callable
+from typing import Any
+
 from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,11 +13,18 @@ from service.api.rest.routes import RestDoor
 from service.tracing import Tracer
 
 
-def create_admin_app(door: RestDoor, oip: OipRestDoor, scrapes: ASGIApp, tracer: Tracer) -> FastAPI:
-    """The whole HTTP surface of port 8002. scrapes answers /metrics."""
+def create_admin_app(
+    door: RestDoor, oip: OipRestDoor, scrapes: ASGIApp, drift: Callable[[], dict[str, Any]], tracer: Tracer
+) -> FastAPI:
+    """The whole HTTP surface of port 8002. scrapes answers /metrics, drift what Drift.report says."""
     app = FastAPI(title="rcnn admin", openapi_url=None, docs_url=None, redoc_url=None)
     for path, probe in (("/livez", door.livez), ("/readyz", door.readyz), ("/startupz", door.startupz)):
         app.add_api_route(path, probe, response_model=None)
+
+    async def read_drift() -> dict[str, Any]:
+        return drift()
+
+    app.add_api_route("/drift", read_drift, response_model=None)
     app.router.routes.append(Route("/metrics", _Scrapes(scrapes)))
     app.router.routes.extend(oip.repository_routes())
     app.add_middleware(Identity, tracer=tracer)

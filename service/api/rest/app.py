@@ -15,6 +15,7 @@ from service.api.rest.page import serve_page
 from service.api.rest.routes import RestDoor
 from service.api.rest.status import StatusDoor
 from service.errors import EngineFailed, ServiceError
+from service.sources import come_from
 from service.tracing import Tracer
 
 _DESCRIPTION = "Faster and Mask R-CNN: images in, boxes and masks out. Errors are RFC 9457 problem documents."
@@ -57,6 +58,7 @@ class Identity:
             return
         sent, state = Headers(scope=scope), scope.setdefault("state", {})
         id = state["request_id"] = request_id(sent.get("x-request-id"))
+        come_from(sent.get("x-source"))
         trace = state["trace"] = self._tracer.begin(sent.get("traceparent"))
         traceparent = self._tracer.traceparent(trace)
 

@@ -10,6 +10,7 @@ from model.compare import compare
 from model.datasets import read_dataset
 from model.evaluate import Evaluation
 from model.operating_point import reliability
+from service.sketch import Baseline
 from tests.unit.model.pictures import draw_dataset
 
 IMAGES = 40
@@ -29,7 +30,8 @@ def found(right_share: float, seed: int) -> Matches:
 def here(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     data = read_dataset(draw_dataset(tmp_path_factory.mktemp("data") / "shapes", {"val": IMAGES}), "val")
     by_class = {"box": [found(0.9, 1), found(0.5, 2)]}
-    return Evaluation(data, {}, 0.5, {}, {}, by_class, [], [], np.zeros((3, 3), np.int64), reliability(by_class["box"]))
+    trusted, baseline = reliability(by_class["box"]), Baseline(0, (), {}, {}, (), {})
+    return Evaluation(data, {}, 0.5, {}, {}, by_class, [], [], np.zeros((3, 3), np.int64), trusted, baseline)
 
 
 def test_a_model_does_not_differ_from_itself(here: Evaluation) -> None:
