@@ -9,7 +9,7 @@ DATA ?=
 SECONDS ?= 300
 SCENARIO ?= steady
 
-.PHONY: help serve test test-slow lint types chart image dashboards metrics-page proto bench fuzz loadtest gate-proof zoo tools
+.PHONY: help serve test test-slow lint audit sbom types chart image dashboards metrics-page proto bench fuzz loadtest gate-proof zoo tools
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -24,16 +24,24 @@ test: install tools ## every quick test
 test-slow: install ## the tests that take minutes
 	$(RUN) pytest -m slow $(ARGS)
 
-lint: install ## ruff, import contracts, types
+lint: install ## ruff, import contracts, types, bandit
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) lint-imports
 	$(RUN) mypy
+	$(RUN) bandit --quiet --configfile pyproject.toml --recursive service model deploy loadtests
+
+audit: $(UV) ## look up known vulnerabilities of everything in uv.lock (asks the database of PyPI)
+	$(UV) export --frozen --quiet --all-extras --no-extra gpu --no-emit-project --output-file .audit.txt
+	$(UV) tool run pip-audit --requirement .audit.txt --require-hashes --disable-pip
+
+sbom: $(UV) ## what the image holds, as CycloneDX, into sbom.json
+	$(UV) export --frozen --quiet --no-dev $(SERVE_EXTRAS) --format cyclonedx1.5 --preview-features sbom-export --output-file sbom.json
 
 chart: install ## lint and render the chart with the real helm
 	$(RUN) pytest tests/chart $(ARGS)
 
-image: ## build the container image and ask it for a detection (needs root, buildah, debootstrap)
+image: sbom ## build the container image and ask it for a detection (needs root, buildah, debootstrap)
 	deploy/image/build.sh
 	deploy/image/smoke.sh
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import pickle
+import pickle  # nosec B403  # only its error is named
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any

@@ -273,7 +273,7 @@ class Service:
         door = RestDoor(*parts, body, self.image_limits, self._body_memory)
         status = StatusDoor(self.models, self.health, self.metrics)
         accounting = self._accounting()
-        app = create_rest_app(door, status, version("rcnn"), self.tracer)
+        app = create_rest_app(door, status, version("rcnn"), self.tracer, secured=self._guard.is_on)
         oip = OipRestDoor(self._oip(), body.timeout_s)
         app.router.routes.extend(oip.routes())
         refusing = EarlyRefusal(app, self.predictor, accounting)

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     """File in which the fake engine reads which fault to have (raise, hang, memory N, abort), for tests of faults."""
     engine_hang_s: float = Field(60.0, gt=0)
     """How long a batch may run before its engine counts as hanging: unready, and not alive, until it goes on."""
-    host: str = "0.0.0.0"
+    host: str = "0.0.0.0"  # nosec B104  # a pod's ports are for others
     """Address all ports listen on."""
     http_port: int = Field(8000, ge=0, le=65535)
     """REST, OpenAPI and the page. 0: any free port."""

@@ -33,7 +33,7 @@ UNREAD = re.compile(
     r"|/usr/lib/python3[^/]*/(pydoc_data|lib2to3|ensurepip|test)/"
 )
 
-PASSWD = "root:x:0:0:root:/root:/nonexistent\nrcnn:x:10001:10001:rcnn:/app:/nonexistent\n"
+PASSWD = "root:x:0:0:root:/root:/nonexistent\nrcnn:x:10001:10001:rcnn:/app:/nonexistent\n"  # nosec B105  # /etc/passwd, which holds none
 GROUP = "root:x:0:\nrcnn:x:10001:\n"
 NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\n"
 
@@ -118,7 +118,7 @@ def write_etc(root: Path) -> None:
     if not (root / "etc/os-release").exists():
         (root / "etc/os-release").symlink_to("../usr/lib/os-release")
     # The loader's table of libraries, made here because ldconfig does not come along.
-    subprocess.run(["ldconfig", "-r", str(root)], check=True)
+    subprocess.run(["ldconfig", "-r", str(root)], check=True)  # nosec B607  # the builder's own ldconfig
 
 
 def name_python(root: Path) -> None:

@@ -1,6 +1,8 @@
 """Keys, tokens, scopes, rates and quotas at every door of a real server."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -250,3 +252,29 @@ def _within(seconds: float, holds: Callable[[], bool]) -> bool:
         if time.monotonic() > deadline:
             return False
     return True
+
+
+def test_the_document_says_what_needs_a_key(guarded: Guarded) -> None:
+    """Everything but the probes; the reference gets its button to authorise."""
+    document = httpx.get(f"{guarded.served.http_url}/openapi.json").json()
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "apiKey"}
+    operations = {path: op for path, ops in document["paths"].items() for op in ops.values()}
+    assert {path for path, op in operations.items() if "security" not in op} == {"/livez", "/readyz", "/startupz"}
+    assert all({"401", "403"} <= set(op["responses"]) for op in operations.values() if "security" in op)
+
+
+@pytest.mark.slow
+def test_a_fuzzer_finds_no_way_around_the_keys(guarded: Guarded, tmp_path: Path) -> None:
+    """schemathesis with a good key: nothing undocumented; without it, or with a made-up one, never an answer."""
+    (tmp_path / "schemathesis.toml").write_text(
+        '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "3xx", "4xx", "504"]\n'
+    )
+    fuzzer = str(Path(sys.executable).with_name("schemathesis"))
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,ignored_auth"
+    options = ["--checks", checks, "--max-examples", "10", "--seed", "1", "--generation-database", "none"]
+    command = [fuzzer, "--config-file", str(tmp_path / "schemathesis.toml"), "run"]
+    command += [f"{guarded.served.http_url}/openapi.json", "-H", f"Authorization: Bearer {guarded.keys['camera']}"]
+    phases = ["--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all", "--no-color"]
+    done = subprocess.run([*command, *options, *phases], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert "Tested: 8" in done.stdout

@@ -204,3 +204,13 @@ def test_the_helm_tests_are_programs_python_can_read(render: Render) -> None:
         assert (python, flag) == ("/opt/rcnn/bin/python", "-c")
         compile(program, "helm-test", "exec")
         assert {"name": "HTTP", "value": "http://demo-rcnn:80"} in container["env"]
+
+
+def test_over_tls_probes_go_where_no_client_certificate_is_asked_for(template: Any) -> None:
+    """The kubelet has none to show; the metrics port answers probes too."""
+    rendered = template("--set", "settings.tlsCertificate=/tls/tls.crt,settings.tlsKey=/tls/tls.key").stdout
+    [deployment] = [part for part in yaml.safe_load_all(rendered) if part and part["kind"] == "Deployment"]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        asked = container[probe]["httpGet"]
+        assert (asked["port"], asked["scheme"]) == ("metrics", "HTTPS")

@@ -113,7 +113,11 @@ spec:
 {{- end -}}
 
 {{- define "rcnn.probe" -}}
+{{- if (index . 0).Values.settings.tlsCertificate -}}
+httpGet: {path: {{ index . 1 }}, port: metrics, scheme: HTTPS}
+{{- else -}}
 httpGet: {path: {{ index . 1 }}, port: http}
+{{- end }}
 {{ toYaml (index . 2) }}
 {{- end -}}
 

@@ -22,8 +22,8 @@ _DESCRIPTION = "Faster and Mask R-CNN: images in, boxes and masks out. Errors ar
 _log = structlog.get_logger("rest")
 
 
-def create_rest_app(door: RestDoor, status: StatusDoor, version: str, tracer: Tracer) -> FastAPI:
-    """The whole HTTP surface of port 8000."""
+def create_rest_app(door: RestDoor, status: StatusDoor, version: str, tracer: Tracer, *, secured: bool) -> FastAPI:
+    """The whole HTTP surface of port 8000. secured: callers must say who they are."""
     app = FastAPI(title="rcnn", version=version, description=_DESCRIPTION, docs_url=None, redoc_url=None)
     app.include_router(door.router())
     app.include_router(status.router())
@@ -31,7 +31,7 @@ def create_rest_app(door: RestDoor, status: StatusDoor, version: str, tracer: Tr
     add_docs(app)
     app.add_middleware(Identity, tracer=tracer)
     add_error_handlers(app)
-    complete(app, door.default_model)
+    complete(app, door.default_model, secured=secured)
     return app
 
 

@@ -46,6 +46,11 @@ DETECT_ERRORS = (
     errors.EngineFailed,
 )
 MODEL_ERRORS = (errors.ModelNotFound, errors.EngineFailed)
+_PUBLIC = ("/livez", "/readyz", "/startupz")
+_SCHEMES: Json = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or an OpenID token."},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 _REF = "#/components/schemas/{model}"
 _BINARY: Json = {"schema": {"type": "string", "format": "binary"}}
 
@@ -159,11 +164,11 @@ def _example_image_b64() -> str:
     return base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
-def complete(app: FastAPI, default_model: Callable[[], str | None]) -> None:
+def complete(app: FastAPI, default_model: Callable[[], str | None], *, secured: bool) -> None:
     """
     Extend app's own document: the schemas of what the routes read and write by themselves, and a name that is served.
 
-    default_model is asked each time: models come and go.
+    default_model is asked each time: models come and go. secured: callers must say who they are.
     """
     build = app.openapi
 
@@ -173,9 +178,19 @@ def complete(app: FastAPI, default_model: Callable[[], str | None]) -> None:
         for path, operations in document["paths"].items():
             for operation in operations.values():
                 _tidy(operation, default_model() if "{name}" in path else None)
+                if secured and path not in _PUBLIC:
+                    _secure(operation)
+        if secured:
+            document["components"]["securitySchemes"] = _SCHEMES
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this as the way to extend the schema
+
+
+def _secure(operation: Json) -> None:
+    operation["security"] = [{name: []} for name in _SCHEMES]
+    for status, answer in problems((errors.Unauthenticated, errors.Forbidden)).items():
+        operation["responses"].setdefault(str(status), answer)
 
 
 def _add_schemas(document: Json, models: tuple[type[BaseModel], ...]) -> None:
