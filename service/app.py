@@ -15,6 +15,7 @@ import structlog
 from service.admission import Admission
 from service.batching import Batcher, Budget
 from service.bundle import Bundle, read_bundle
+from service.detections import ModelId
 from service.detector import Found, Work, detect_batch
 from service.drift import Drift
 from service.engine.base import Engine, EngineOptions
@@ -40,7 +41,7 @@ from service.shadow import Candidate, Shadow
 from service.signature import TrustedSigners
 from service.sketch import read_baseline
 from service.stopping import StopSignals
-from service.tracing import Tracer
+from service.tracing import BatchRan, Tracer
 from service.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Service:
         cv2.setNumThreads(1)  # one thread a request: OpenCV would start one for every core of the host
         self._settings = settings
         self.health, self.models = Health(), Models()
-        self.metrics, self.tracer = Metrics(triton_names=settings.triton_metric_names), Tracer()
+        self.metrics, self.tracer = Metrics(triton_names=settings.triton_metric_names), _create_tracer(settings)
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
         self._engine_threads: dict[ServedModel, ThreadPoolExecutor] = {}
         self.repository = Repository(settings.model_repository, self.models, self._build, self._retire)
@@ -145,7 +146,8 @@ class Service:
         observer = self.metrics.of_model(bundle.id)
         settings = self._settings
         budget = Budget(settings.max_batch_size, int(settings.max_batch_megapixels * 1e6))
-        model = ServedModel(bundle, engine, Batcher(_batch_runner(engine, observer), executor, budget, observer))
+        run = _batch_runner(engine, bundle.id, observer, self.tracer)
+        model = ServedModel(bundle, engine, Batcher(run, executor, budget, observer))
         self._engine_threads[model] = executor
         model.batcher.start()
         if self._drift and BASELINE in bundle.manifest.files:
@@ -177,6 +179,7 @@ class Service:
             await self._shadow.close()
         if self._drift:
             await asyncio.to_thread(self._drift.close)
+        await asyncio.to_thread(self.tracer.close)
         for model in self.models.all():
             await model.batcher.close()
             model.engine.close()
@@ -336,11 +339,26 @@ def _freeze_heap() -> None:
     gc.freeze()
 
 
-def _batch_runner(engine: Engine, observer: ModelMetrics) -> Callable[[Sequence[Work]], list[Found]]:
-    """detect_batch on engine, telling observer the size and padding of each batch."""
+def _create_tracer(settings: Settings) -> Tracer:
+    """Raises OSError if traces are wanted and the packages for them are missing."""
+    if not settings.traces_url:
+        return Tracer()
+    try:
+        from service.otlp import OtlpTracer
+    except ImportError as error:
+        raise OSError(f"traces_url is set, and sending traces needs rcnn[tracing]: {error}") from error
+    return OtlpTracer(settings.traces_url, settings.trace_sample_ratio, version("rcnn"))
+
+
+def _batch_runner(
+    engine: Engine, model: ModelId, observer: ModelMetrics, tracer: Tracer
+) -> Callable[[Sequence[Work]], list[Found]]:
+    """detect_batch on engine, telling observer the size and padding of each batch, and tracer whose it was."""
 
     def run(batch: Sequence[Work]) -> list[Found]:
+        start_s = time.perf_counter()
         found = detect_batch(engine, batch)
+        tracer.batch_ran(BatchRan(model, [work.trace for work in batch], start_s, found[0].stages_s))
         valid = sum(work.resized_hw[0] * work.resized_hw[1] for work in batch)
         padded = sum(work.canvas.shape[0] * work.canvas.shape[1] for work in batch)
         observer.batch_ran(len(batch), 1 - valid / padded, sum(found[0].stages_s.values()))

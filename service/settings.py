@@ -133,6 +133,10 @@ class Settings(BaseSettings):
     """Answered images a second, at most, held against the bundle's baseline.json. 0: no look-out for drift."""
     drift_most_sources: int = Field(16, ge=0)
     """Senders (X-Source) whose drift is told apart; those after them are one. 0: nobody's."""
+    traces_url: str = ""
+    """Where traces are posted by OTLP over HTTP, such as http://collector:4318/v1/traces. Empty: nowhere."""
+    trace_sample_ratio: float = Field(0.1, ge=0, le=1)
+    """Share recorded of requests that come without a traceparent; one that does says itself whether to record it."""
     triton_metric_names: bool = False
     """Also show the inference counters under Triton's names (nv_inference_*), for dashboards written for it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
