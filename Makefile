@@ -8,6 +8,7 @@ RUN := $(UV) run --no-sync
 DATA ?=
 SECONDS ?= 300
 SCENARIO ?= steady
+NAME ?= all
 
 .PHONY: help serve test test-slow lint audit sbom types chart image dashboards metrics-page proto bench fuzz loadtest gate-proof zoo tools
 
@@ -57,6 +58,10 @@ proto: install ## regenerate the gRPC code
 
 bench: install ## benchmarks on services of their own, as ratios with their targets: make bench ARGS="-p overload"
 	$(RUN) python -m loadtests.bench $(ARGS)
+
+.PHONY: drill
+drill: install tools ## cause a trouble, see which alert tells of it, read its runbook: make drill NAME=queue-flood
+	$(RUN) python -m deploy.drill $(NAME)
 
 fuzz: install ## what strangers' bytes meet first, fuzzed: make fuzz SECONDS=300; what breaks it is left in .fuzz/
 	mkdir -p .fuzz/corpus

@@ -77,6 +77,15 @@ def draw(dashboard: Json, prometheus: Prometheus, window: Window, out: Path) -> 
     figure.savefig(out, facecolor=_PAPER)
 
 
+def draw_all(dashboards: Path, prometheus: Prometheus, window: Window, out: Path) -> list[Path]:
+    """Every dashboard in a folder of JSON, each as a PNG of its name in out."""
+    drawn = []
+    for path in sorted(dashboards.glob("*.json")):
+        drawn.append(out / f"{path.stem}.png")
+        draw(json.loads(path.read_text("utf-8")), prometheus, window, drawn[-1])
+    return drawn
+
+
 def _span(window: Window) -> str:
     start, end = (datetime.fromtimestamp(at, UTC) for at in (window.start_s, window.end_s))
     return f"{start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S} UTC"
@@ -235,9 +244,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end_s = time.time()
     seconds = options.minutes * 60
     window = Window(end_s - seconds, end_s, max(seconds / 240, 1), options.rate_interval)
-    for path in sorted(options.dashboards.glob("*.json")):
-        draw(json.loads(path.read_text()), Prometheus(options.prometheus), window, options.out / f"{path.stem}.png")
-        print(f"drew {options.out / path.stem}.png")
+    for path in draw_all(options.dashboards, Prometheus(options.prometheus), window, options.out):
+        print(f"drew {path}")
     return 0
 
 

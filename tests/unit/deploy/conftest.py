@@ -25,3 +25,8 @@ def promtool() -> str:
 @pytest.fixture(scope="session")
 def amtool() -> str:
     return find_tool("amtool")
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> str:
+    return find_tool("prometheus")

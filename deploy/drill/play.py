@@ -1,0 +1,89 @@
+"""What a drill does things with: the service that it starts, slows down and kills, and the traffic to it."""
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+from deploy.drill.stage import Stage
+from deploy.drill.traffic import Ask
+from loadtests.serving import Service, serving
+
+_ZOO = Path(__file__).parents[2] / "model/zoo"
+_IMAGE = sorted(_ZOO.glob("nuclei/1/golden/*.png"))[0]
+
+
+class Play:
+    """One drill under way. The engine is the fake one: it is as slow and as faulty as it is told to be."""
+
+    def __init__(self, here: Stage) -> None:
+        self.here = here
+        self._fault = here.folder / "fault"
+        self._running: ExitStack | None = None
+        self._service: Service | None = None
+        self.gpu_cards: list[str] = []
+
+    def serve(self, **settings: object) -> None:
+        """Start the service, in place of the one that runs, with settings as `rcnn serve --help` names them."""
+        self.stop()
+        usual = {"engine": "fake", "bundles": _ZOO / "nuclei", "fake_engine_fault_file": self._fault}
+        self._running = ExitStack()
+        self._service = self._running.enter_context(serving({**self.here.ports, **usual, **settings}))
+
+    def stop(self) -> None:
+        """As Kubernetes does: SIGTERM, and wait."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+    def kill(self) -> None:
+        """As the kernel does for want of memory: SIGKILL."""
+        assert self._service is not None
+        os.kill(self._service.pid, signal.SIGKILL)
+        self.stop()
+
+    def break_engine(self) -> None:
+        """From the next batch on, the engine raises."""
+        self._fault.write_text("raise")
+
+    def blind_bundle(self) -> Path:
+        """The shipped model with a score threshold that next to nothing passes: a slip in a manifest."""
+        folder = self.here.folder / "blind/1"
+        shutil.copytree(_ZOO / "nuclei/1", folder)
+        manifest = folder / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"score_threshold": 0.5', '"score_threshold": 0.99'))
+        return folder.parent
+
+    @contextmanager
+    def two_gpus_told_of(self) -> Iterator[None]:
+        """A stand-in on the metrics port, where there is no GPU: it tells of those in gpu_cards, which may change."""
+        self.gpu_cards = cards = ["0", "1"]
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                lines = ['rcnn_model_info{model="nuclei",version="1"} 1']
+                lines += [f'rcnn_gpu_memory_total_bytes{{gpu="{card}"}} 8e10' for card in cards]
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write("".join(f"{line}\n" for line in lines).encode())
+
+            def log_message(self, *_: object) -> None:
+                """Scrapes are no news."""
+
+        with HTTPServer(("127.0.0.1", self.here.metrics_port), Answer) as server:
+            thread = threading.Thread(target=server.serve_forever, name="GPU stand-in")
+            thread.start()
+            try:
+                yield
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+def ordinary(_: int) -> Ask:
+    """The same small image every time."""
+    return Ask("nuclei", _IMAGE.read_bytes())
