@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -164,3 +165,46 @@ def test_names_fit_whatever_the_release_is_called(helm: Path, release: str) -> N
     )  # fmt: skip
     names = [item["metadata"]["name"] for item in yaml.safe_load_all(made.stdout) if item]
     assert all(len(name) <= 63 for name in names), names
+
+
+TLS = ("--set", "tls.secretName=rcnn-tls,tls.certManager.enabled=true,tls.certManager.issuerRef.name=ca")
+
+
+def test_certificates_reach_the_pod_as_folders_and_every_caller_speaks_tls(render: Render) -> None:
+    """A mounted folder is renewed by the kubelet, a single file is not; probes, scrapes and routes follow."""
+    objects = render(*TLS, "--set", "metrics.monitor=pod")
+    assert objects.environment["RCNN_TLS_CERTIFICATE"] == "/etc/rcnn/tls/tls.crt"
+    assert objects.environment["RCNN_TLS_KEY"] == "/etc/rcnn/tls/tls.key"
+    assert {"name": "tls", "mountPath": "/etc/rcnn/tls", "readOnly": True} in objects.container["volumeMounts"]
+    assert {"name": "tls", "secret": {"secretName": "rcnn-tls"}} in objects.pod["volumes"]
+    assert objects.container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics", "scheme": "HTTPS"}
+    assert objects.one("PodMonitor")["spec"]["podMetricsEndpoints"][0]["scheme"] == "https"
+    assert {port["appProtocol"] for port in objects.one("Service")["spec"]["ports"]} == {"https"}
+    certificate = objects.one("Certificate")["spec"]
+    assert (certificate["secretName"], certificate["issuerRef"]["name"]) == ("rcnn-tls", "ca")
+    schema = Path(__file__).parent / "schemas/cert-manager.io_v1_Certificate.json"
+    jsonschema.Draft202012Validator(json.loads(schema.read_text())).validate(objects.one("Certificate"))
+
+
+def test_with_mutual_tls_the_kubelet_asks_where_no_certificate_is_asked_for(render: Render) -> None:
+    """It has none to show; nor has a helm test."""
+    objects = render(*TLS, "--set", "tls.clientCaSecretName=clients")
+    assert objects.environment["RCNN_TLS_CLIENT_CA"] == "/etc/rcnn/client-ca/ca.crt"
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert objects.container[probe]["httpGet"]["port"] == "metrics"
+    assert [test["metadata"]["name"] for test in objects.all("Pod")] == ["demo-rcnn-test-metrics"]
+
+
+def test_api_keys_come_from_a_secret_and_never_from_values(render: Render) -> None:
+    """Hashes for the service; a key each for the scraper and the helm tests, by reference."""
+    objects = render(
+        "--set", "apiKeys.secretName=keys,apiKeys.testSecretName=tester",
+        "--set", "metrics.monitor=pod,metrics.credentialsSecretName=scraper",
+    )  # fmt: skip
+    assert objects.environment["RCNN_API_KEYS"] == "/etc/rcnn/keys/keys.toml"
+    assert {"name": "keys", "secret": {"secretName": "keys"}} in objects.pod["volumes"]
+    endpoint = objects.one("PodMonitor")["spec"]["podMetricsEndpoints"][0]
+    assert endpoint["authorization"] == {"credentials": {"name": "scraper", "key": "key"}}
+    for test in objects.all("Pod"):
+        key = {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "tester", "key": "key"}}}
+        assert key in test["spec"]["containers"][0]["env"]

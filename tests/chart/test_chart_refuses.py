@@ -145,6 +145,12 @@ def test_the_services_own_drain_counts_when_the_setting_is_left_out(refuse: Refu
             ["Choose one"],
             id="two-hands-on-weights",
         ),
+        pytest.param("tls.certManager.enabled=true", ["tls.secretName"], id="certificate-for-no-secret"),
+        pytest.param("tls.certManager.enabled=true,tls.secretName=t", ["issuerRef.name"], id="certificate-of-nobody"),
+        pytest.param("tls.clientCaSecretName=c", ["tls.secretName"], id="clients-certificates-alone"),
+        pytest.param(
+            "apiKeys.secretName=k,settings.apiKeys=/x", ["Take it out of settings"], id="keys-from-two-places"
+        ),
         pytest.param("gpu.kind=cuda", ["gpu/kind", "plugin"], id="unknown-gpu"),
     ],
 )

@@ -10,6 +10,7 @@
 {{- include "rcnn.checkCanary" . -}}
 {{- include "rcnn.checkGateway" . -}}
 {{- include "rcnn.checkMetrics" . -}}
+{{- include "rcnn.checkTls" . -}}
 {{- end -}}
 
 {{/* A sentence on a line of its own, between helm's. */}}
@@ -166,5 +167,26 @@
 {{- define "rcnn.checkMetrics" -}}
 {{- if and (eq .Values.metrics.monitor "service") (ne .Values.canary.engine "none") -}}
 {{- include "rcnn.refuse" (printf "metrics.monitor is \"service\", but with canary.engine %q several Services stand before the same pods: they would be counted twice.\nSet metrics.monitor to pod." .Values.canary.engine) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "rcnn.checkTls" -}}
+{{- with .Values.tls -}}
+{{- if and .certManager.enabled (not .secretName) -}}
+{{- include "rcnn.refuse" "tls.certManager is enabled, but tls.secretName is empty: say which Secret it should fill." -}}
+{{- end -}}
+{{- if and .certManager.enabled (not .certManager.issuerRef.name) -}}
+{{- include "rcnn.refuse" "tls.certManager is enabled, but tls.certManager.issuerRef.name is empty: say who signs." -}}
+{{- end -}}
+{{- if and .clientCaSecretName (not .secretName) -}}
+{{- include "rcnn.refuse" "tls.clientCaSecretName is set, but tls.secretName is not: clients show certificates only to servers that do. Set both." -}}
+{{- end -}}
+{{- end -}}
+{{- $theirs := list -}}
+{{- range $key := list "apiKeys" "tlsCertificate" "tlsKey" "tlsClientCa" -}}
+{{- if and (hasKey $.Values.settings $key) (or $.Values.tls.secretName $.Values.apiKeys.secretName) -}}{{- $theirs = append $theirs $key -}}{{- end -}}
+{{- end -}}
+{{- if $theirs -}}
+{{- include "rcnn.refuse" (printf "settings.%s is set beside apiKeys or tls, which set it themselves. Take it out of settings." (first $theirs)) -}}
 {{- end -}}
 {{- end -}}

@@ -99,6 +99,7 @@ Helm reads every number as a float and would write 20971520 as 2.097152e+07: who
 - name: RCNN_ENGINE_CACHE
   value: /var/cache/rcnn
 {{- end }}
+{{- include "rcnn.secretEnvironment" . }}
 {{- with .Values.model }}
 {{- if .bundles }}
 - name: RCNN_BUNDLES

@@ -107,13 +107,16 @@ spec:
       mountPath: {{ .Values.model.mountPath }}
       readOnly: true
     {{- end }}
+    {{- include "rcnn.secretMounts" . | nindent 4 }}
     {{- with .Values.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
 {{- end -}}
 
 {{- define "rcnn.probe" -}}
-{{- if (index . 0).Values.settings.tlsCertificate -}}
+{{- $values := (index . 0).Values -}}
+{{- if or $values.tls.secretName $values.settings.tlsCertificate -}}
+{{- /* the kubelet has no certificate to show, should one be asked for; the metrics port asks for none */ -}}
 httpGet: {path: {{ index . 1 }}, port: metrics, scheme: HTTPS}
 {{- else -}}
 httpGet: {path: {{ index . 1 }}, port: http}
@@ -167,6 +170,7 @@ httpGet: {path: {{ index . 1 }}, port: http}
     sizeLimit: {{ .fetch.sizeLimit }}
 {{- end }}
 {{- end }}
+{{- include "rcnn.secretVolumes" . }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}

@@ -20,14 +20,14 @@ spec:
     - name: http
       port: {{ $root.Values.service.httpPort }}
       targetPort: http
-      appProtocol: http
+      appProtocol: {{ include "rcnn.scheme" $root }}
     - name: grpc
       port: {{ $root.Values.service.grpcPort }}
       targetPort: grpc
-      # HTTP/2 without TLS: tells gateways and meshes to balance calls, not connections.
-      appProtocol: kubernetes.io/h2c
+      # HTTP/2, without TLS under Kubernetes' own name: tells gateways and meshes to balance calls, not connections.
+      appProtocol: {{ ternary "https" "kubernetes.io/h2c" (ne $root.Values.tls.secretName "") }}
     - name: metrics
       port: {{ $root.Values.service.metricsPort }}
       targetPort: metrics
-      appProtocol: http
+      appProtocol: {{ include "rcnn.scheme" $root }}
 {{- end -}}
