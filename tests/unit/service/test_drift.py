@@ -24,7 +24,7 @@ from service.sketch import Baseline, kl, psi, read_baseline
 from service.sources import come_from
 from tests.conftest import ZOO, encode_picture
 
-BUNDLES = ("blood-cells",)
+BUNDLES = ("blood-cells", "nuclei")
 RANDOM = np.random.default_rng(7)
 MODEL = ModelId("toy", "1", "sha256:0")
 
@@ -59,10 +59,16 @@ def without(image: Observation, label_id: int) -> Observation:
     return Observation(values | {signal: image.values[signal][kept] for signal in OF_DETECTION})
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
 @pytest.mark.parametrize(
-    ("condition", "telling"),
-    [("brighter", "brightness"), ("blurred", "sharpness"), ("other", "score")],
+    ("bundle", "condition", "telling"),
+    [
+        ("blood-cells", "brighter", "brightness"),
+        ("blood-cells", "blurred", "sharpness"),
+        ("blood-cells", "other", "score"),
+        ("nuclei", "brighter", "sharpness"),  # these images differ in brightness by more; their edges get steeper
+        ("nuclei", "blurred", "sharpness"),
+        ("nuclei", "other", "score"),
+    ],
 )
 def test_a_changed_world_is_flagged_by_the_signal_that_tells_what_changed(
     bundle: str, condition: str, telling: str
@@ -77,6 +83,12 @@ def test_a_class_that_is_not_found_any_more_is_flagged(label_id: int) -> None:
     """Whichever of the three it is."""
     pool = [without(image, label_id) for image in observed("blood-cells")["same"]]
     assert all("class" in drifted(shipped("blood-cells"), drawn(pool, 500)) for _ in range(8))
+
+
+def test_where_the_only_class_is_not_found_any_more_the_count_tells() -> None:
+    """Its share of all classes stays 1."""
+    pool = [without(image, 1) for image in observed("nuclei")["same"]]
+    assert "detections_per_image" in drifted(shipped("nuclei"), drawn(pool, 500))
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)
