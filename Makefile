@@ -69,6 +69,13 @@ fuzz: install ## what strangers' bytes meet first, fuzzed: make fuzz SECONDS=300
 	$(RUN) --with atheris==3.0.0 python -m tests.fuzz.tensors_and_images .fuzz/corpus -max_total_time=$(SECONDS) \
 		-max_len=65536 -rss_limit_mb=2048 -timeout=20 -artifact_prefix=.fuzz/ -print_final_stats=1
 
+.PHONY: chaos fuzz-wire
+chaos: install ## faults under steady load, with an outcome table: make chaos ARGS="kill swaps" (network and disk faults need root)
+	$(RUN) python -m tests.chaos $(ARGS)
+
+fuzz-wire: install ## strange bytes at every door of a real server: make fuzz-wire ARGS="--count 100000"
+	$(RUN) python -m tests.fuzz.over_the_wire $(ARGS)
+
 loadtest: install ## load on a running service: make loadtest SCENARIO=overload ARGS="--images folder"
 	$(RUN) python -m loadtests $(SCENARIO) $(ARGS)
 

@@ -25,7 +25,7 @@ from service.detections import (
     Timings,
 )
 from service.detector import Found, Work
-from service.errors import DeadlineExceeded, InvalidOption
+from service.errors import DeadlineExceeded, InvalidOption, Overloaded
 from service.health import Health
 from service.images import Limits, decode
 from service.models import Models, ServedModel
@@ -36,6 +36,7 @@ from service.response_cache import ResponseCache, cache_key
 from service.security.caller import current_caller
 from service.tracing import current_trace
 
+_MEMORY_RETRY_AFTER_S = 1.0
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -123,6 +124,8 @@ class Predictor:
                     watch.lap("cache")
         except TimeoutError:
             raise DeadlineExceeded("The deadline passed before the answer was ready.") from None
+        except MemoryError:
+            raise Overloaded("There is no memory for this image now.", _MEMORY_RETRY_AFTER_S, "memory") from None
         answer = Answer(model.id, detections, watch.timings(is_kept if self._cache.is_on else None))
         self._observer.answered(answer)
         if self._exchanges is not None:

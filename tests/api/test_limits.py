@@ -86,7 +86,7 @@ def test_the_head_of_a_second_request_has_its_time_too(tight: Served) -> None:
     client = connection(tight, b"GET /livez HTTP/1.1\r\nHost: me\r\n\r\n")
     assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
     client.sendall(b"GET /livez HT")
-    assert answer_on(client).startswith(b"HTTP/1.1 408 ")
+    assert b"HTTP/1.1 408 " in answer_on(client)
 
 
 def test_a_body_too_slow_is_408_and_its_rest_is_not_waited_for(tight: Served) -> None:

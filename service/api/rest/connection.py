@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.api.requests import request_id
 from service.api.rest.errors import problem_content, problem_response
 
+_LOOK_AGAIN_S = 0.1
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -61,8 +62,16 @@ class GuardedConnection(HttpToolsProtocol):
         super().connection_made(transport)
         self._owed()
         if len(self.connections) > self._limits.max_connections:
+            self.loop.call_later(_LOOK_AGAIN_S, self._make_room)
+
+    def _make_room(self) -> None:
+        """Close those idle the longest. A moment later than they came: a request may lie in a socket, unread."""
+        while len(self.connections) > self._limits.max_connections and self._guard.waiting:
+            idle = next(iter(self._guard.waiting))
+            idle._paid()
+            self.connections.discard(idle)
             self._guard.observer.shed("connections")
-            next(iter(self._guard.waiting)).transport.abort()
+            idle.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._paid()
@@ -124,7 +133,14 @@ class GuardedConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
+    def timeout_keep_alive_handler(self) -> None:
+        """After a moment in which the server itself stood still, bytes may have come that nobody has read yet."""
+        self.timeout_keep_alive_task = self.loop.call_later(_LOOK_AGAIN_S, super().timeout_keep_alive_handler)
+
     def _keeps_us_waiting(self) -> None:
+        self._timer = self.loop.call_later(_LOOK_AGAIN_S, self._has_kept_us_waiting)
+
+    def _has_kept_us_waiting(self) -> None:
         self._refuse(_TOO_SLOW if self._head_begun else b"", "header_too_slow")
 
     def _refuse(self, answer: bytes, reason: str) -> None:
