@@ -203,6 +203,7 @@ class Service:
         from service.api.grpc.oip import OipServicer
         from service.api.grpc.server import GrpcDoor
         from service.api.grpc.servicer import DetectionServicer
+        from service.api.grpc.unreadable import ReadableMessages
 
         http, admin = self._http_servers()
         grpc_door = GrpcDoor(
@@ -211,6 +212,7 @@ class Service:
             self.health,
             self.models,
             GrpcGuard(self._guard, self._accounting(), admin_here=not settings.admin_port_only),
+            ReadableMessages(self._accounting()),
             GrpcLimits(settings.max_image_bytes, settings.max_header_bytes, settings.max_grpc_calls),
         )
         grpc_port = await grpc_door.start(settings.host, settings.grpc_port, self._certificates)

@@ -24,8 +24,8 @@ class Server:
     """One replica. Log lines go to a file."""
 
     def __init__(self, settings: Mapping[str, object], log: Path, host: str = "127.0.0.1") -> None:
-        self.host, self.port, self.metrics_port = host, free_port(), free_port()
-        ports = {"HOST": host, "HTTP_PORT": self.port, "GRPC_PORT": 0, "METRICS_PORT": self.metrics_port}
+        self.host, self.port, self.metrics_port, self.grpc_port = host, free_port(), free_port(), free_port()
+        ports = {"HOST": host, "HTTP_PORT": self.port, "GRPC_PORT": self.grpc_port, "METRICS_PORT": self.metrics_port}
         chosen = {f"RCNN_{name.upper()}": str(value) for name, value in {**ports, **settings}.items()}
         self._environment, self._log = {**os.environ, **chosen}, log
         self.process: subprocess.Popen[bytes] | None = None

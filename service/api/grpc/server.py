@@ -15,6 +15,7 @@ from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
 from service.api.grpc.proto.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server as add_oip
 from service.api.grpc.servicer import DetectionServicer
 from service.api.grpc.tls import server_credentials
+from service.api.grpc.unreadable import ReadableMessages
 from service.health import Health, State
 from service.models import Models
 from service.security.certificates import Certificates
@@ -32,10 +33,11 @@ class GrpcDoor:
         health_state: Health,
         models: Models,
         guard: GrpcGuard,
+        readable: ReadableMessages,
         limits: GrpcLimits,
     ) -> None:
         self._server = grpc.aio.server(
-            interceptors=[guard], options=limits.options(), maximum_concurrent_rpcs=limits.max_calls
+            interceptors=[guard, readable], options=limits.options(), maximum_concurrent_rpcs=limits.max_calls
         )
         pb_grpc.add_DetectionServiceServicer_to_server(detection, self._server)  # type: ignore[no-untyped-call]
         add_oip(open_inference, self._server)  # type: ignore[no-untyped-call]
