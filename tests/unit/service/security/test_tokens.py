@@ -1,8 +1,11 @@
 """Tokens: only the issuer's own, for us, in time."""
 
+import asyncio
 import json
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from service.errors import NotReady, Unauthenticated
+from service.security import token_keys
+from service.security.allowance import Rate
+from service.security.setup import Sources, create_guard
 from service.security.token_keys import FileKeys, RemoteKeys
 from service.security.tokens import TokenVerifier
 from service.security.watched import FileUnusable
@@ -124,3 +130,66 @@ def test_before_the_issuer_answered_callers_are_told_to_wait() -> None:
     """503, not 401: their token may be as good as any."""
     with pytest.raises(NotReady):
         TokenVerifier(RemoteKeys("https://issuer.example/jwks"), ISSUER, AUDIENCE).verify(token(), time.time())
+
+
+@pytest.fixture
+def issuer() -> Iterator[dict[str, Any]]:
+    """A real HTTP server with a JWKS, whose answer the test may change: body, status, and how often it was asked."""
+    state: dict[str, Any] = {"body": jwks(), "status": 200, "asked": 0}
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state["asked"] += 1
+            self.send_response(state["status"])
+            self.end_headers()
+            self.wfile.write(state["body"].encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        state["url"] = f"http://127.0.0.1:{server.server_port}/jwks"
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        yield state
+        server.shutdown()
+        serving.join()
+
+
+async def test_keys_behind_an_address_are_followed(issuer: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetched at once; a missing key makes us look again; while the issuer fails, what was fetched holds."""
+    monkeypatch.setattr(token_keys, "_LEAST_S", 0.0)
+    whole, issuer["body"] = issuer["body"], json.dumps({"keys": json.loads(issuer["body"])["keys"][:1]})
+    keys = RemoteKeys(issuer["url"])
+    verifier = TokenVerifier(keys, ISSUER, AUDIENCE)
+    following = asyncio.create_task(verifier.keep_fresh())
+    new = token(EC, "ES256", "two")
+
+    async def accepted(sent: str) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    assert verifier.verify(sent, time.time()).subject == "line-a"
+                    return
+                except (NotReady, Unauthenticated):
+                    await asyncio.sleep(0.01)
+
+    await accepted(token())
+    with pytest.raises(Unauthenticated, match="does not list"):
+        verifier.verify(new, time.time())
+    issuer["body"] = whole
+    await accepted(new)
+    issuer["status"], asked = 500, issuer["asked"]
+    keys.look_again()
+    async with asyncio.timeout(20):
+        while issuer["asked"] == asked:
+            await asyncio.sleep(0.01)
+    await accepted(new)
+    following.cancel()
+
+
+@pytest.mark.parametrize("where", ["http://issuer.example/jwks", "none.json"])
+def test_keys_are_not_fetched_in_the_clear(tmp_path: Path, where: str) -> None:
+    """Nor is a missing file passed over."""
+    with pytest.raises(FileUnusable):
+        create_guard(Sources(None, where, ISSUER, AUDIENCE, Rate()))
