@@ -10,7 +10,7 @@ SECONDS ?= 300
 SCENARIO ?= steady
 NAME ?= all
 
-.PHONY: help serve test test-slow lint audit sbom types chart image dashboards metrics-page proto bench fuzz loadtest gate-proof zoo tools
+.PHONY: help values serve test test-slow lint audit sbom types chart image dashboards metrics-page proto bench fuzz loadtest gate-proof zoo tools
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -45,6 +45,9 @@ chart: install ## lint and render the chart with the real helm
 image: sbom ## build the container image and ask it for a detection (needs root, buildah, debootstrap)
 	deploy/image/build.sh
 	deploy/image/smoke.sh
+
+values: install ## write the reference of the chart's values
+	$(RUN) python -m deploy.chart_reference helm/rcnn/values.yaml docs/values.md
 
 dashboards: install ## render the Grafana dashboards and the alert rules into the chart
 	$(RUN) python -m deploy.dashboards --out helm/rcnn/dashboards
