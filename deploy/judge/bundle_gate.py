@@ -116,7 +116,8 @@ def _agreement(compared: list[Compared]) -> Finding:
     """Told, not judged: with labels at hand it is AP that tells better from worse."""
     shares = disagreements(compared)
     counts = ", ".join(f"{count} {name}" for name, count in sorted(outcomes(compared).items()))
-    words = f"on average {np.mean(shares):.1%} of the objects of an image have no partner that agrees ({counts} images)"
+    lone = f"{np.mean(shares):.1%} of the objects of an image have no partner that agrees"
+    words = f"told, not judged: on average {lone} ({counts} images)"
     return Finding("agreement", "fine", words, {"disagreement": float(np.mean(shares)), "images": outcomes(compared)})
 
 

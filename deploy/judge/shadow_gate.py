@@ -17,7 +17,7 @@ class Policy:
     errors: float = 0.002  # images it fails on
     disagreement: float = 0.05  # mean share of objects without a partner that agrees, above the floor
     floor: float = 0.0  # the same between two stable replicas, measured
-    slower_than: float = 1.25  # an image counts as slower above this, as faster below its inverse
+    slower_than: float = 1.1  # an image counts as slower above this, as faster below its inverse
     slower: float = 0.65  # mean of 1 for slower, 0.5 for the same, 0 for faster; two equals have 0.5
     alpha_rollback: float = 0.01  # of all guards together
     alpha_promote: float = 0.05

@@ -11,8 +11,6 @@ from deploy.judge.proof.pairs import Pairs, Release
 
 
 def minutes(error_rate: float = 0, slowdown: float = 1, found: float = 10, spread: float = 0.05) -> rivals.Minutes:
-    error_rate: float = 0.0, slowdown: float = 1.0, found: float = 10.0, spread: float = 0.05
-) -> rivals.Minutes:
     rng = np.random.default_rng(0)
     objects = rng.poisson(10, 60).astype(float)
     pace = slowdown * np.exp(spread * rng.standard_normal(60))
