@@ -60,7 +60,7 @@ def play_out(drill: Drill, pictures: Path | None = None) -> Told:
         opened_s = time.time()
         play = Play(here)
         with drill.calm(play):
-            began_s = time.monotonic()
+            began_s = time.time()
             with drill.cause(play):
                 told = _wait(here.prometheus, drill, began_s)
                 if pictures is not None:
@@ -71,13 +71,13 @@ def play_out(drill: Drill, pictures: Path | None = None) -> Told:
 
 def _wait(prometheus: Prometheus, drill: Drill, began_s: float) -> Told:
     """Until the alert fires or the time is over; for silence, until the time is over."""
-    firing: set[str] = set()
-    while (passed_s := time.monotonic() - began_s) < drill.limit_s:
-        firing |= set(prometheus.firing())
-        if drill.alert in firing:
-            return Told(passed_s, tuple(sorted(firing - {drill.alert})))
+    while True:
+        fired = prometheus.fired_since(began_s)  # also what came and went while the trouble was being made
+        if drill.alert in fired:
+            return Told(fired.pop(drill.alert) - began_s, tuple(sorted(fired)))
+        if time.time() - began_s > drill.limit_s:
+            return Told(None, tuple(sorted(fired)))
         time.sleep(_POLL_S)
-    return Told(None, tuple(sorted(firing)))
 
 
 def as_expected(drill: Drill, told: Told) -> bool:

@@ -50,10 +50,10 @@ class Prometheus:
             for row in rows
         ]
 
-    def firing(self) -> dict[str, str]:
-        """Names of the alerts that fire, and their severity."""
-        rows = self.now('ALERTS{alertstate="firing"}')
-        return {row.labels["alertname"]: row.labels["severity"] for row in rows}
+    def fired_since(self, start_s: float) -> dict[str, float]:
+        """Names of the alerts that have fired since then, and when each did first, in Unix seconds."""
+        rows = self.over('min by (alertname) (ALERTS{alertstate="firing"})', start_s, time.time(), 1.0)
+        return {row.labels["alertname"]: row.times_s[0] for row in rows}
 
     def rule_errors(self) -> dict[str, str]:
         """What went wrong with rules when they were last evaluated, by the rule's name."""
