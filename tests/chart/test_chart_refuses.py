@@ -98,7 +98,7 @@ def test_the_services_own_drain_counts_when_the_setting_is_left_out(refuse: Refu
         ),
         pytest.param("settings.maxInFlight=8", ["settings.maxInFlight to at least 16"], id="request-never-admitted"),
         pytest.param(
-            "settings.responseCacheMb=1800", ["184Mi are left", "Raise resources.limits.memory"], id="no-memory-left"
+            "settings.responseCacheMb=500", ["484Mi are left", "Raise resources.limits.memory"], id="no-memory-left"
         ),
         pytest.param("tmpSizeLimit=2Gi", ["resources.limits.memory is 2048Mi"], id="all-memory-for-files"),
         pytest.param("settings.engine=tensorrt", ["Set gpu.kind"], id="gpu-engine-without-gpu"),

@@ -77,10 +77,12 @@
 {{- $limit := dig "limits" "memory" "" .Values.resources | include "rcnn.mebibytes" -}}
 {{- $tmp := include "rcnn.mebibytes" .Values.tmpSizeLimit -}}
 {{- $cache := .Values.settings.responseCacheMb | default 0 | ceil | int -}}
+{{- $bodies := .Values.settings.bodyMemoryMb | default 400 | ceil | int -}}
+{{- $images := .Values.settings.decodeMemoryMb | default 600 | ceil | int -}}
 {{- if and $limit $tmp -}}
-{{- $left := sub (int $limit) (add (int $tmp) $cache) | int -}}
+{{- $left := sub (int $limit) (add (int $tmp) $cache $bodies $images) | int -}}
 {{- if lt $left 512 -}}
-{{- include "rcnn.refuse" (printf "resources.limits.memory is %sMi, of which tmpSizeLimit takes %sMi and settings.responseCacheMb %dMi: %dMi are left, and a model with its engine needs 512 at least.\nRaise resources.limits.memory, or lower one of the others." $limit $tmp $cache $left) -}}
+{{- include "rcnn.refuse" (printf "resources.limits.memory is %sMi, of which tmpSizeLimit takes %sMi and settings.responseCacheMb %d, bodyMemoryMb %d and decodeMemoryMb %d: %dMi are left, and a model with its engine needs 512 at least.\nRaise resources.limits.memory, or lower one of the others." $limit $tmp $cache $bodies $images $left) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
