@@ -119,7 +119,7 @@ DRILLS: Mapping[str, Drill] = {
         "RcnnGpuGone", 60, _two_gpus, _one_gpu_less,
     ),
     "queue-flood": Drill(
-        "twelve requests a second to an engine that does two",
+        "sixteen requests a second to an engine that does two",
         "RcnnQueueStanding", 90, _served(4, 30), _flood,
     ),
 }  # fmt: skip
