@@ -10,7 +10,7 @@ SECONDS ?= 300
 SCENARIO ?= steady
 NAME ?= all
 
-.PHONY: help values serve test test-slow lint audit sbom types chart image dashboards metrics-page proto bench fuzz loadtest gate-proof zoo tools
+.PHONY: help values serve test test-slow lint audit sbom types chart image dashboards stack metrics-page proto bench fuzz loadtest gate-proof zoo tools
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -52,6 +52,9 @@ values: install ## write the reference of the chart's values
 dashboards: install ## render the Grafana dashboards and the alert rules into the chart
 	$(RUN) python -m deploy.dashboards --out helm/rcnn/dashboards
 	$(RUN) python -m deploy.alerts --out helm/rcnn/rules
+
+stack: install ## the service, a Prometheus (and Grafana, where installed) and a little traffic: make stack ARGS="--rate 5"
+	$(RUN) python -m deploy.stack $(ARGS)
 
 metrics-page: install ## write docs/metrics.md from the metrics as they are declared
 	$(RUN) python -m deploy.metrics_page
