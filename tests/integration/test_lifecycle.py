@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,7 +31,7 @@ def rcnn(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[st
 
 def test_sigterm_finishes_what_was_accepted_and_exits_zero(toy_bundle: Bundle) -> None:
     """Requests inside when the signal comes are answered; the process then ends by itself with 0."""
-    environment = FAKE | {"RCNN_BUNDLES": str(toy_bundle.root), "RCNN_FAKE_ENGINE_DELAY_MS": "300"}
+    environment = FAKE | {"RCNN_BUNDLES": str(toy_bundle.root), "RCNN_FAKE_ENGINE_DELAY_MS": "1000"}
     with run_server(environment) as server:
         statuses: list[int] = []
 
@@ -39,8 +41,7 @@ def test_sigterm_finishes_what_was_accepted_and_exits_zero(toy_bundle: Bundle) -
         clients = [threading.Thread(target=ask) for _ in range(6)]
         for client in clients:
             client.start()
-        while "rcnn_in_flight_requests 6.0" not in httpx.get(f"{server.metrics_url}/metrics").text:
-            pass
+        until(lambda: "rcnn_in_flight_requests 6.0" in httpx.get(f"{server.metrics_url}/metrics").text)
         server.process.send_signal(signal.SIGTERM)
         for client in clients:
             client.join(30)
@@ -56,14 +57,19 @@ def test_a_body_on_its_way_is_accepted_work(toy_bundle: Bundle) -> None:
         address = urlsplit(server.http_url)
         with socket.create_connection((address.hostname, address.port), timeout=20) as client:
             client.sendall(head + picture[:50])
-            while "rcnn_body_memory_bytes 0.0" in httpx.get(f"{server.metrics_url}/metrics").text:
-                pass
+            until(lambda: "rcnn_body_memory_bytes 0.0" not in httpx.get(f"{server.metrics_url}/metrics").text)
             server.process.send_signal(signal.SIGTERM)
-            while "refused" != try_ready(server.http_url):
-                pass
+            until(lambda: try_ready(server.http_url) == "refused")
             client.sendall(picture[50:])
             assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
         assert server.process.wait(30) == 0
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Ask again and again, for a minute at most: a moment that was missed must end the test, not hang it."""
+    give_up = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < give_up
 
 
 def try_ready(url: str) -> str:

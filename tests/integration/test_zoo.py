@@ -19,7 +19,8 @@ from service.api.grpc.proto import detection_pb2 as pb
 from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
 from service.app import Service
 from service.bundle import Bundle, read_bundle
-from service.detections import Detections, DetectOptions
+from service.detections import DetectOptions, NmsOptions
+from service.detector import Work, detect_batch
 from service.engine.base import Engine
 from service.engine.onnx import OnnxEngine
 from service.engine.openvino import OpenVinoEngine
@@ -123,28 +124,25 @@ def nuclei(request: pytest.FixtureRequest) -> Iterator[tuple[asyncio.Runner, Ser
         runner.run(service.unload())
 
 
-def test_the_same_answer_alone_and_in_company(nuclei: tuple[asyncio.Runner, Service]) -> None:
+def test_the_same_answer_alone_and_in_company(bundle: Bundle, engine: Engine) -> None:
     """Batch-invariance: an image among seven different ones of its canvas: boxes within 0.01 px, scores within 1e-4."""
-    runner, service = nuclei
-    bundle = service.models.get().bundle
-    bodies = [_encoded(np.roll(golden(bundle, index % 2), 20 * index, axis=index // 2 % 2)) for index in range(8)]
-    options = DetectOptions(score_threshold=0.05, masks="rle")
+    images = [np.roll(golden(bundle, index % 2), 20 * index, axis=index // 2 % 2) for index in range(8)]
+    works = [_work(image, bundle) for image in images]
+    for found, work in zip(detect_batch(engine, works), works, strict=True):
+        single = detect_batch(engine, [work])[0]
+        assert len(single.picked.scores) == len(found.picked.scores) > 5
+        np.testing.assert_allclose(found.picked.boxes_xyxy, single.picked.boxes_xyxy, atol=0.01)
+        np.testing.assert_allclose(found.picked.scores, single.picked.scores, atol=1e-4)
+        assert (found.picked.label_ids == single.picked.label_ids).all()
+        if work.wants_masks:
+            assert found.probabilities is not None and single.probabilities is not None
+            np.testing.assert_allclose(found.probabilities, single.probabilities, atol=1e-3)
 
-    async def together() -> list[tuple[Detections, int]]:
-        answers = await asyncio.gather(*(service.predictor.predict(body, options) for body in [*bodies, *bodies]))
-        return [(answer.detections, answer.timings.batch_size) for answer in answers[8:]]
 
-    async def alone(body: bytes) -> Detections:
-        return (await service.predictor.predict(body, options)).detections
-
-    in_company = runner.run(together())
-    assert max(size for _, size in in_company) == 8
-    for body, (found, _) in zip(bodies, in_company, strict=True):
-        single = runner.run(alone(body))
-        assert len(single) == len(found) > 5
-        np.testing.assert_allclose(found.boxes_xyxy, single.boxes_xyxy, atol=0.01)
-        np.testing.assert_allclose(found.scores, single.scores, atol=1e-4)
-        assert found.labels == single.labels
+def _work(image: NDArray[np.uint8], bundle: Bundle) -> Work:
+    canvas, geometry = to_canvas(image, bundle.manifest.preprocess)
+    nms = NmsOptions(0.05, 0.5, "hard", class_agnostic=False, max_detections=100, label_ids=None)
+    return Work(canvas, geometry.resized_hw, nms, wants_masks=bundle.manifest.task == "segmentation")
 
 
 def test_the_canvas_of_an_image_is_its_own(bundle: Bundle) -> None:
