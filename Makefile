@@ -23,7 +23,7 @@ test: install tools ## every quick test
 	$(RUN) pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 test-slow: install ## the tests that take minutes
-	$(RUN) pytest -m slow $(ARGS)
+	$(RUN) pytest -n 2 --dist loadfile -m slow $(ARGS)
 
 lint: install ## ruff, import contracts, types, bandit
 	$(RUN) ruff check .
