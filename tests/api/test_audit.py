@@ -87,6 +87,7 @@ def test_every_deed_has_its_line_and_no_line_a_secret(toy_bundle: Bundle, tmp_pa
         "Authorization: Bearer x",
         '{"event": "loaded", "root": "/srv/models/toy"}',
     ],
+    ids=["bytes", "base64", "key", "header", "path"],
 )
 def test_the_search_for_leaks_finds_them(line: str) -> None:
     """A test that cannot fail would prove nothing."""
