@@ -13,6 +13,7 @@ OF_IMAGE = ("brightness", "contrast", "sharpness", "image_size", "detections_per
 OF_DETECTION = ("score", "class", "box_area", "box_aspect")
 SIGNALS = OF_IMAGE + OF_DETECTION
 
+_DECIMALS = 4  # kept: what is written down and read again must fall into the same bin
 _SPARSE_PX = 65_536  # looked at for brightness and contrast, spread evenly
 _CROP_PX = 256  # side of the centre looked at for sharpness, which thinning out would destroy
 
@@ -41,11 +42,11 @@ def observe(image: NDArray[np.uint8], found: Detections) -> Observation:
     }
     return Observation(
         {
-            **{name: np.array([value], np.float64) for name, value in of_image.items()},
-            "score": found.scores.astype(np.float64),
+            **{name: np.round(np.array([value], np.float64), _DECIMALS) for name, value in of_image.items()},
+            "score": np.round(found.scores.astype(np.float64), _DECIMALS),
             "class": found.label_ids.astype(np.float64),
-            "box_area": np.log2(sides.prod(axis=1) / (height * width)),
-            "box_aspect": np.log2(sides[:, 0] / sides[:, 1]),
+            "box_area": np.round(np.log2(sides.prod(axis=1) / (height * width)), _DECIMALS),
+            "box_aspect": np.round(np.log2(sides[:, 0] / sides[:, 1]), _DECIMALS),
         }
     )
 

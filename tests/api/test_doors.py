@@ -163,8 +163,8 @@ def test_both_doors_refuse_the_same_things(
         ),
         pytest.param(
             {"url": "/v1/detect", "content": encode_picture(70_000, 1), "headers": {"Accept": "image/jpeg"}},
-            400,
-            "invalid_option",
+            413,
+            "image_too_large",
             id="too wide for JPEG",
         ),
         pytest.param({"url": "/v1/detect", "files": [("image", b"x")] * 17}, 400, "invalid_request", id="17 parts"),
