@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from service.detections import Detections
 
@@ -42,13 +42,17 @@ def observe(image: NDArray[np.uint8], found: Detections) -> Observation:
     }
     return Observation(
         {
-            **{name: np.round(np.array([value], np.float64), _DECIMALS) for name, value in of_image.items()},
-            "score": np.round(found.scores.astype(np.float64), _DECIMALS),
+            **{name: _rounded([value]) for name, value in of_image.items()},
+            "score": _rounded(found.scores),
             "class": found.label_ids.astype(np.float64),
-            "box_area": np.round(np.log2(sides.prod(axis=1) / (height * width)), _DECIMALS),
-            "box_aspect": np.round(np.log2(sides[:, 0] / sides[:, 1]), _DECIMALS),
+            "box_area": _rounded(np.log2(sides.prod(axis=1) / (height * width))),
+            "box_aspect": _rounded(np.log2(sides[:, 0] / sides[:, 1])),
         }
     )
+
+
+def _rounded(values: ArrayLike) -> NDArray[np.float64]:
+    return np.round(np.asarray(values, np.float64), _DECIMALS).astype(np.float64)
 
 
 def _of_picture(image: NDArray[np.uint8]) -> dict[str, float]:
