@@ -23,10 +23,7 @@ test: install tools ## every quick test
 	$(RUN) pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 test-slow: install ## the tests that take minutes
-	$(RUN) pytest -n 2 --dist loadfile -m "slow and not long" $(ARGS)
-
-test-long: install ## the export of the largest architectures
-	$(RUN) pytest -m long $(ARGS)
+	$(RUN) pytest -n 2 --dist loadfile -m slow $(ARGS)
 
 lint: install ## ruff, import contracts, types, bandit
 	$(RUN) ruff check .

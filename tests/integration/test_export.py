@@ -45,13 +45,8 @@ def noise(count: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return canvases, np.array([(height - 7 * index, width - 11 * index) for index in range(count)])
 
 
-LARGEST = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "keypointrcnn_resnet50_fpn")
-
-
 @torch.no_grad()
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.long] * (name in LARGEST)) for name in ARCHITECTURES]
-)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_architecture_exports_to_its_equal(name: str, tmp_path: Path) -> None:
     """Boxes, scores and labels, masks and keypoints; black images too, where ranks tie."""
     model, bundle = exported(name, tmp_path)
