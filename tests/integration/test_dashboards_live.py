@@ -59,7 +59,7 @@ def test_every_panel_returns_data(watched: Prometheus, dashboard: Dashboard) -> 
     for panel in (panel for section in dashboard.sections for panel in section.panels):
         assert isinstance(panel, Panel)
         for query in panel.queries:
-            found = watched.now(expand(query.expression, "10s"))
+            found = watched.now(expand(query.expression, "4s"))
             numbers = [value for series in found for value in series.values if value == value]
             if not numbers and not NOT_HERE.search(query.expression):
                 empty.append((panel.title, query.expression))

@@ -16,7 +16,6 @@ from service.errors import DeadlineExceeded, Overloaded
 
 ENGINE, MAX_BATCH = Engine(0.03, 0.004), 8
 SECONDS, CLIENTS, ROUNDS = 4.0, 24, 3
-ATTEMPTS = 3  # the live side needs a processor in time; a machine busy with something else may not have one
 
 
 class Deaf:
@@ -93,9 +92,5 @@ def test_open_loop_goodput_agrees(load: float) -> None:
         open_loop(Ours(MAX_BATCH), ENGINE, poisson(rate_hz, 4, SECONDS, 1.0, seed), SECONDS).answered_hz
         for seed in range(ROUNDS)
     ]
-    expected = pytest.approx(statistics.median(simulated), rel=0.1)
-    for _ in range(ATTEMPTS):
-        live = [asyncio.run(live_open_hz(poisson(rate_hz, 4, SECONDS, 1.0, seed))) for seed in range(ROUNDS)]
-        if statistics.median(live) == expected:
-            return
-    assert statistics.median(live) == expected
+    live = [asyncio.run(live_open_hz(poisson(rate_hz, 4, SECONDS, 1.0, seed))) for seed in range(ROUNDS)]
+    assert statistics.median(live) == pytest.approx(statistics.median(simulated), rel=0.1)
