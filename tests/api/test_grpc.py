@@ -186,8 +186,9 @@ def test_every_model_has_its_health(fake_served: Served) -> None:
 
 
 def test_a_watcher_hears_that_a_model_drains(toy_bundle: Bundle) -> None:
-    """SIGTERM: NOT_SERVING for the model while accepted requests finish."""
-    with run_server({"RCNN_ENGINE": "fake", "RCNN_BUNDLES": str(toy_bundle.root)}) as server:
+    """SIGTERM: NOT_SERVING for the model, then the end of the stream: who watches keeps no server from ending."""
+    patience = {"RCNN_DRAIN_TIMEOUT_S": "300"}
+    with run_server({"RCNN_ENGINE": "fake", "RCNN_BUNDLES": str(toy_bundle.root), **patience}) as server:
         heard: list[int] = []
         with grpc.insecure_channel(server.grpc_address) as channel:
             watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="toy/1"))
@@ -203,6 +204,7 @@ def test_a_watcher_hears_that_a_model_drains(toy_bundle: Bundle) -> None:
             listener.start()
             server.process.terminate()
             listener.join(PATIENCE_S)
+            assert not listener.is_alive()
     kinds = health_pb2.HealthCheckResponse
     assert heard == [kinds.SERVING, kinds.NOT_SERVING]
 

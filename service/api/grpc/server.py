@@ -7,6 +7,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service.api.grpc.guard import GrpcGuard
+from service.api.grpc.health import HealthServicer
 from service.api.grpc.limits import GrpcLimits
 from service.api.grpc.oip import SERVICE as OIP_SERVICE
 from service.api.grpc.oip import OipServicer
@@ -41,7 +42,7 @@ class GrpcDoor:
         )
         pb_grpc.add_DetectionServiceServicer_to_server(detection, self._server)  # type: ignore[no-untyped-call]
         add_oip(open_inference, self._server)  # type: ignore[no-untyped-call]
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, OIP_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
@@ -66,6 +67,7 @@ class GrpcDoor:
 
     async def stop(self, grace_s: float) -> None:
         """Take no new calls; let those inside finish for grace_s."""
+        self._health.end_watches()
         await self._server.stop(grace_s)
 
     def _on_change(self) -> None:
