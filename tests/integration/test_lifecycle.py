@@ -152,20 +152,21 @@ def test_detect_says_when_there_is_no_service(tmp_path: Path, url: str, code: in
     assert words in ended.stderr and "Traceback" not in ended.stderr
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("concurrency", [16])
 def test_mixed_sizes_share_batches_without_an_error(toy_bundle: Bundle, concurrency: int) -> None:
     """200 requests of mixed sizes, 16 at a time, a fake engine of 20 ms: no error, mean batch above 2."""
 
     async def load(url: str) -> list[int]:
         free = asyncio.Semaphore(concurrency)
-        sizes = [(60 + 8 * (i % 5), 40 + 16 * (i % 7)) for i in range(200)]
+        pictures = [encode_picture(60 + 8 * (i % 5), 40 + 16 * (i % 7)) for i in range(200)]
         async with httpx.AsyncClient(base_url=url, timeout=60) as client:
 
-            async def ask(size: tuple[int, int]) -> int:
+            async def ask(picture: bytes) -> int:
                 async with free:
-                    return (await client.post("/v1/detect", content=encode_picture(*size))).status_code
+                    return (await client.post("/v1/detect", content=picture)).status_code
 
-            return await asyncio.gather(*(ask(size) for size in sizes))
+            return await asyncio.gather(*map(ask, pictures))
 
     with run_server(FAKE | {"RCNN_BUNDLES": str(toy_bundle.root)}) as server:
         assert asyncio.run(load(server.http_url)) == [200] * 200

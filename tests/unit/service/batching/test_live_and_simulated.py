@@ -1,6 +1,7 @@
 """The simulator against the real thing: the live batcher around an engine that sleeps, under the same traffic."""
 
 import asyncio
+import random
 import statistics
 import time
 from collections.abc import Sequence
@@ -54,27 +55,27 @@ async def live_open_hz(requests: list[Request]) -> float:
 
 
 async def live_closed_hz(canvases: int) -> float:
-    answered = 0
+    """Answers a second; every caller asks for canvases at random, as in the simulation."""
+    answered, chance = 0, random.Random(0)
 
-    async def client(batcher: Batcher[int, int], number: int, until: float) -> None:
+    async def client(batcher: Batcher[int, int], until: float) -> None:
         nonlocal answered
-        asked = number
         while time.monotonic() < until:
             with batcher.admit(until + 60) as ticket:
-                await batcher.submit(ticket, 0, asked % canvases, MEGAPIXEL)
+                await batcher.submit(ticket, 0, chance.randrange(canvases), MEGAPIXEL)
             answered += 1
-            asked += 7
 
     with ThreadPoolExecutor(1) as threads:
         batcher = Batcher(sleep, threads, Budget(MAX_BATCH, MAX_BATCH * MEGAPIXEL), Deaf())
         batcher.start()
         start = time.monotonic()
-        await asyncio.gather(*(client(batcher, number, start + SECONDS) for number in range(CLIENTS)))
+        await asyncio.gather(*(client(batcher, start + SECONDS) for _ in range(CLIENTS)))
         await batcher.close()
         return answered / (time.monotonic() - start)
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("canvases", [1, 4])
 def test_closed_loop_throughput_agrees(canvases: int) -> None:
     """24 callers: the median of three live runs is within 10 % of the simulated one."""
@@ -84,6 +85,7 @@ def test_closed_loop_throughput_agrees(canvases: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("load", [0.5, 1.5])
 def test_open_loop_goodput_agrees(load: float) -> None:
     """Poisson arrivals below and above capacity: the median of three live runs is within 10 % of the simulated one."""
