@@ -5,6 +5,8 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 SERVE_EXTRAS := --extra core --extra openvino
 ALL_EXTRAS := $(SERVE_EXTRAS) --extra train --extra dev
 RUN := $(UV) run --no-sync
+PARALLEL := -n 2 --dist loadfile --max-worker-restart 0
+NONE_OF_ARGS = { test $$? = 5 && test -n "$(ARGS)"; }
 DATA ?=
 SECONDS ?= 300
 SCENARIO ?= steady
@@ -20,10 +22,12 @@ serve: $(UV) ## serve the shipped models on :8000 (page, REST), :8001 (gRPC), :8
 	$(RUN) rcnn serve --log-format console
 
 test: install tools ## every quick test
-	$(RUN) pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	$(RUN) pytest $(PARALLEL) -m "not slow and not alone" $(ARGS) || $(NONE_OF_ARGS)
+	$(RUN) pytest -m "alone and not slow" $(ARGS) || $(NONE_OF_ARGS)
 
 test-slow: install ## the tests that take minutes
-	$(RUN) pytest -n 2 --dist loadfile -m slow $(ARGS)
+	$(RUN) pytest $(PARALLEL) -m "slow and not alone" $(ARGS) || $(NONE_OF_ARGS)
+	$(RUN) pytest -m "alone and slow" $(ARGS) || $(NONE_OF_ARGS)
 
 lint: install ## ruff, import contracts, types, bandit
 	$(RUN) ruff check .
