@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import structlog
@@ -24,7 +24,7 @@ from service.engine.choice import create_engine
 from service.engine.threads import available_cpus
 from service.errors import BundleInvalid
 from service.exchanges import Exchanges
-from service.gpu import GpuUnavailable, read_gpus
+from service.gpu_watch import watch_gpus
 from service.health import Health, State
 from service.http_server import HttpServer
 from service.images import Limits
@@ -46,10 +46,8 @@ from service.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from service.api.grpc.server import GrpcDoor
-    from service.api.oip.inference import OpenInference
-    from service.api.requests import Accounting
+    from service.doors import Inside
 
-_GPU_PERIOD_S = 5.0
 _UNLOAD_S = 5.0  # for engines that have nothing to do any more
 BASELINE = "baseline.json"
 _log = structlog.get_logger("service")
@@ -198,27 +196,15 @@ class Service:
         # The models begin to load in threads, and the doors are imported meanwhile: half of what a start takes.
         loading = asyncio.create_task(self.load())
         await asyncio.sleep(0)
-        from service.api.grpc.guard import GrpcGuard
-        from service.api.grpc.limits import GrpcLimits
-        from service.api.grpc.oip import OipServicer
-        from service.api.grpc.server import GrpcDoor
-        from service.api.grpc.servicer import DetectionServicer
-        from service.api.grpc.unreadable import ReadableMessages
+        from service import doors
 
-        http, admin = self._http_servers()
-        grpc_door = GrpcDoor(
-            DetectionServicer(self.predictor, self._accounting(), self._body_memory, settings.max_in_flight_per_stream),
-            OipServicer(self._oip()),
-            self.health,
-            self.models,
-            GrpcGuard(self._guard, self._accounting(), admin_here=not settings.admin_port_only),
-            ReadableMessages(self._accounting()),
-            GrpcLimits(settings.max_image_bytes, settings.max_header_bytes, settings.max_grpc_calls),
-        )
+        inside = self._inside()
+        http, admin = doors.http_servers(inside, settings)
+        grpc_door = doors.grpc_door(inside, settings)
         grpc_port = await grpc_door.start(settings.host, settings.grpc_port, self._certificates)
         tasks = [asyncio.create_task(server.serve_on_socket()) for server in (http, admin)]
         watchdog = Watchdog(self.models, self.health, settings.engine_hang_s)
-        works = (self._watch_gpus(), self._guard.keep_fresh(), watchdog.watch())
+        works = (watch_gpus(self.metrics.gpu_read), self._guard.keep_fresh(), watchdog.watch())
         beside = [asyncio.create_task(work) for work in works]
         try:
             await self._finish_loading(loading, signals.asked)
@@ -260,79 +246,22 @@ class Service:
         await grpc_door.stop(self._settings.drain_timeout_s + 1)
         await http.finished.wait()
 
-    def _http_servers(self) -> tuple[HttpServer, HttpServer]:
-        """The port of REST and the page, and the port of metrics and admin."""
-        from service.api.rest.admin import create_admin_app
-        from service.api.rest.app import create_rest_app
-        from service.api.rest.bodies import BodyLimits
-        from service.api.rest.early import EarlyRefusal
-        from service.api.rest.guard import RestGuard, admin_rules, main_rules
-        from service.api.rest.oip import OipRestDoor
-        from service.api.rest.routes import RestDoor
-        from service.api.rest.status import StatusDoor
+    def _inside(self) -> "Inside":
+        from service.doors import Inside
 
-        settings = self._settings
-        most, body_timeout_s = settings.max_images_per_request, settings.body_timeout_ms / 1e3
-        body = BodyLimits(settings.max_image_bytes, most, settings.max_request_bytes, body_timeout_s)
-        parts = (self.predictor, self.models, self.health, self._accounting())
-        door = RestDoor(*parts, body, self.image_limits, self._body_memory)
-        status = StatusDoor(self.models, self.health, self.metrics)
-        accounting = self._accounting()
-        app = create_rest_app(door, status, version("rcnn"), self.tracer, secured=self._guard.is_on)
-        oip = OipRestDoor(self._oip(), body.timeout_s)
-        app.router.routes.extend(oip.routes())
-        refusing = EarlyRefusal(app, self.predictor, accounting)
-        rules = main_rules(admin_here=not settings.admin_port_only)
-        guarded = RestGuard(refusing, self._guard, accounting, rules)
-        drift = self._drift.report if self._drift else dict
-        admin_app = create_admin_app(door, oip, self.metrics.asgi_app(), drift, self.tracer)
-        admin = RestGuard(admin_app, self._guard, accounting, admin_rules())
-        return (
-            self._http_server(guarded, settings.http_port, asks_clients=True),
-            self._http_server(admin, settings.metrics_port, asks_clients=False),
+        return Inside(
+            self.predictor,
+            self.models,
+            self.repository,
+            self.health,
+            self.metrics,
+            self.tracer,
+            self._guard,
+            self._certificates,
+            self.image_limits,
+            self._body_memory,
+            self._drift.report if self._drift else dict,
         )
-
-    def _accounting(self) -> "Accounting":
-        from service.api.requests import Accounting
-
-        return Accounting(self.metrics, self.tracer)
-
-    def _oip(self) -> "OpenInference":
-        from service.api.oip.inference import OpenInference
-        from service.api.oip.values import TensorLimits
-
-        settings, image = self._settings, self.image_limits
-        limits = TensorLimits(
-            settings.max_images_per_request, image.max_bytes, image.max_pixels, settings.max_request_bytes
-        )
-        parts = (self.predictor, self.models, self.repository, self.health, self._accounting())
-        return OpenInference(*parts, limits, self._body_memory, version("rcnn"))
-
-    def _http_server(self, app: Any, port: int, *, asks_clients: bool) -> HttpServer:
-        from service.api.rest.connection import ConnectionGuard, ConnectionLimits
-        from service.api.rest.headers import SecureHeaders
-
-        settings = self._settings
-        limits = ConnectionLimits(
-            settings.max_connections,
-            settings.max_header_bytes,
-            settings.header_timeout_ms / 1e3,
-            settings.body_timeout_ms / 1e3,
-        )
-        guard = ConnectionGuard(limits, self.metrics)
-        tls = self._certificates.server_context(ask_clients=asks_clients) if self._certificates else None
-        secured = SecureHeaders(app, over_tls=tls is not None)
-        return HttpServer(secured, settings.host, port, settings.drain_timeout_s, guard.protocol, tls)
-
-    async def _watch_gpus(self) -> None:
-        while True:
-            try:
-                self.metrics.gpu_read(await asyncio.to_thread(read_gpus))
-            except GpuUnavailable as error:
-                self.metrics.gpu_read([])
-                _log.info("GPU metrics unavailable", reason=str(error))
-                return
-            await asyncio.sleep(_GPU_PERIOD_S)
 
 
 def _freeze_heap() -> None:
