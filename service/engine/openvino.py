@@ -65,8 +65,7 @@ class OpenVinoEngine:
 
 def _compile(bundle: Bundle, graph: str, properties: dict[str, Any], options: EngineOptions) -> Any:
     """The compiled graph, from the cache where it can be kept there."""
-    ov = _openvino()
-    core = ov.Core()
+    ov, core = _openvino(), _core()
     path = str(bundle.path(graph))
     key = ("openvino", ov.get_version(), *sorted(cpu_features()), str(sorted(properties.items())), bundle.digest, graph)
 
@@ -78,6 +77,17 @@ def _compile(bundle: Bundle, graph: str, properties: dict[str, Any], options: En
         blob = ov.tensor_from_file(str(folder / "graph.blob"))
         return core.import_model(blob, "CPU", properties)
     return core.compile_model(path, "CPU", properties)
+
+
+@functools.cache
+def _core() -> Any:
+    """
+    One for the life of the process.
+
+    The first gives its thread an alternate signal stack; when the last goes, on whatever thread, that stack's memory
+    goes too, and the next signal handled on the first thread would be a segmentation fault.
+    """
+    return _openvino().Core()
 
 
 @functools.cache

@@ -1,5 +1,7 @@
 """The engines with what they keep on disk: the same answers from the cache, and `auto` chooses once."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,3 +65,27 @@ def test_an_engine_that_is_not_installed_is_refused(nuclei: Bundle) -> None:
     """TensorRT comes with onnxruntime-gpu, which is never installed beside onnxruntime."""
     with pytest.raises(BundleInvalid, match="engine tensorrt"):
         create_engine("tensorrt", nuclei, 2, EngineOptions(), 0.0, lambda _: None)
+
+
+GIVEN_BACK_ELSEWHERE = """
+import signal, subprocess, sys, threading
+from pathlib import Path
+from service.bundle import read_bundle
+from service.engine.openvino import OpenVinoEngine
+
+engines = [OpenVinoEngine(read_bundle(Path(sys.argv[1])), 1)]
+other = threading.Thread(target=engines.clear)
+other.start()
+other.join()
+heard = []
+signal.signal(signal.SIGCHLD, lambda *_: heard.append("a child ended"))
+subprocess.run(["true"], check=True)
+print(*heard)
+"""
+
+
+def test_signals_are_survived_after_another_thread_gave_the_engine_back() -> None:
+    """Models are unloaded on other threads than they were loaded on, and processes are sent signals."""
+    command = [sys.executable, "-c", GIVEN_BACK_ELSEWHERE, str(ZOO / "nuclei")]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "a child ended\n"), ended.stderr
