@@ -61,6 +61,7 @@ FROM builder AS app
 WORKDIR /src
 COPY pyproject.toml uv.lock README.md LICENSE ./
 COPY deploy/__init__.py deploy/
+COPY deploy/judge deploy/judge
 COPY service service
 COPY model model
 RUN hatchling build -t wheel -d /dist \

@@ -33,10 +33,29 @@ def main(entrypoint: list[str]) -> None:
         detect(golden_picture())
         check("rcnn_requests_total" in ask(f"{METRICS}/metrics"), "metrics are served on 8002")
         check_grpc(golden_picture())
+        check_judge()
     finally:
         service.send_signal(signal.SIGTERM)
         code = service.wait(STOP_TIMEOUT_S)
     check(code == 0, f"SIGTERM ends it with exit code 0, got {code}")
+
+
+def check_judge() -> None:
+    """The chart starts it from this image; nothing can be measured here, so it must answer undecided."""
+    command = ["-m", "service.cli", "gate", "serve", "--prometheus=http://127.0.0.1:9", "--port=8010"]
+    judge = subprocess.Popen([sys.executable, *command])
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        answer = ""
+        while not answer and time.monotonic() < deadline:
+            try:
+                answer = ask("http://127.0.0.1:8010/verdict?candidate=v2")
+            except OSError:
+                time.sleep(0.1)
+        check('"undecided"' in answer, "the judge answers")
+    finally:
+        judge.send_signal(signal.SIGTERM)
+    check(judge.wait(STOP_TIMEOUT_S) == 0, "SIGTERM ends the judge")
 
 
 def wait_until_ready(service: subprocess.Popen[bytes]) -> None:

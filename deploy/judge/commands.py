@@ -1,6 +1,8 @@
 """`rcnn gate`: may a release go out? Exit 0 promote, 1 roll back, 2 usage, 3 undecided."""
 
 import json
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -160,6 +162,7 @@ def serve(
     from deploy.judge.server import create_server
     from deploy.judge.shadow_gate import Policy
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as a container's first process it would not stop otherwise
     policy = Policy(errors=errors, disagreement=disagreement, floor=floor)
     with create_server(host, port, Prometheus(prometheus), policy, selector, horizon_minutes * 60) as server:
         typer.echo(f"listening on http://{host}:{server.server_address[1]}")

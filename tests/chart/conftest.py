@@ -31,7 +31,7 @@ class Rendered(list[Object]):
     @property
     def workload(self) -> Object:
         """Deployment or Rollout."""
-        (found,) = self.all("Deployment", "Rollout")
+        (found,) = (item for item in self.all("Deployment", "Rollout") if item["metadata"]["name"] != "demo-rcnn-judge")
         return found
 
     @property

@@ -8,6 +8,7 @@
 {{- include "rcnn.checkCluster" . -}}
 {{- include "rcnn.checkScaling" . -}}
 {{- include "rcnn.checkCanary" . -}}
+{{- include "rcnn.checkJudge" . -}}
 {{- include "rcnn.checkGateway" . -}}
 {{- include "rcnn.checkMetrics" . -}}
 {{- include "rcnn.checkTls" . -}}
@@ -128,8 +129,8 @@
 
 {{- define "rcnn.checkCanary" -}}
 {{- with .Values.canary -}}
-{{- if and (ne .engine "none") (not .judge.url) -}}
-{{- include "rcnn.refuse" (printf "canary.engine is %q, but canary.judge.url is empty: nobody would say whether a release is good.\nSet it to the URL of the judge." .engine) -}}
+{{- if and (ne .engine "none") (not .judge.url) (not .judge.prometheusUrl) -}}
+{{- include "rcnn.refuse" (printf "canary.engine is %q, but canary.judge.url and canary.judge.prometheusUrl are empty: nobody would say whether a release is good.\nSet canary.judge.prometheusUrl to the Prometheus that scrapes the pods, for a judge of this release's own, or canary.judge.url to the URL of another." .engine) -}}
 {{- end -}}
 {{- range $index, $weight := rest .weights -}}
 {{- if le (int $weight) (index $.Values.canary.weights $index | int) -}}

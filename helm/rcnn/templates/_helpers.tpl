@@ -100,6 +100,7 @@ Helm reads every number as a float and would write 20971520 as 2.097152e+07: who
   value: /var/cache/rcnn
 {{- end }}
 {{- include "rcnn.secretEnvironment" . }}
+{{- include "rcnn.shadowEnvironment" . }}
 {{- with .Values.model }}
 {{- if .bundles }}
 - name: RCNN_BUNDLES

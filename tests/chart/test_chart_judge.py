@@ -1,0 +1,140 @@
+"""What a canary adds to a release: a judge, pairs for it to judge by, and names by which they know the candidate."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+from typer.testing import CliRunner
+
+from deploy.judge.commands import app
+from deploy.judge.verdict import Decision, Verdict
+
+SCHEMAS = Path(__file__).parent / "schemas"
+
+Render = Callable[..., Any]
+
+PROMETHEUS = "canary.judge.prometheusUrl=http://prometheus:9090"
+ARGO = ("--set", f"canary.engine=argo,{PROMETHEUS}")
+FLAGGER = ("--set", f"canary.engine=flagger,{PROMETHEUS}")
+BY_HAND = ("--set", f"gateway.canary.service=rcnn-next,{PROMETHEUS}")
+
+every_canary = pytest.mark.parametrize("flags", [ARGO, FLAGGER, BY_HAND], ids=["argo", "flagger", "by-hand"])
+
+
+def candidate_of_the_rollout(objects: Any) -> str:
+    url: str = objects.one("AnalysisTemplate")["spec"]["metrics"][0]["provider"]["web"]["url"]
+    return url.split("candidate=")[1].split("&")[0]
+
+
+def test_nothing_of_it_is_there_by_default(render: Render) -> None:
+    objects = render()
+    assert not [item for item in objects if item["metadata"]["name"].endswith("-judge")]
+    assert not [name for name in objects.environment if "SHADOW" in name or "RELEASE" in name]
+    assert not objects.all("AnalysisTemplate", "Canary")
+
+
+@every_canary
+@pytest.mark.parametrize("version", ["1.29", kubernetes_validate.latest_version()])
+def test_all_it_adds_is_valid(render: Render, flags: tuple[str, ...], version: str) -> None:
+    for item in render(*flags):
+        custom = SCHEMAS / f"{item['apiVersion'].replace('/', '_')}_{item['kind']}.json"
+        if custom.exists():
+            jsonschema.Draft202012Validator(json.loads(custom.read_text())).validate(item)
+        else:
+            kubernetes_validate.validate(item, version, strict=True)
+
+
+@every_canary
+def test_the_judge_is_a_restricted_pod_behind_its_own_service(render: Render, flags: tuple[str, ...]) -> None:
+    objects = render(*flags)
+    template = objects.one("Deployment", "-judge")["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    assert template["spec"]["securityContext"] == objects.pod["securityContext"]
+    assert container["securityContext"] == objects.container["securityContext"]
+    assert container["image"] == objects.container["image"]
+    assert container["resources"]["limits"]["memory"]
+    assert objects.one("Service", "-judge")["spec"]["selector"] == template["metadata"]["labels"]
+    assert not objects.workload["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+
+
+def test_the_judge_is_started_with_flags_it_knows(render: Render) -> None:
+    """By its own command line: --help after them answers only if each was read."""
+    objects = render(*ARGO, "--set", "canary.judge.args={--disagreement=0.03}")
+    (container,) = objects.one("Deployment", "-judge")["spec"]["template"]["spec"]["containers"]
+    assert container["command"][-2:] == ["gate", "serve"]
+    assert '--selector=namespace="vision",job="demo-rcnn"' in container["args"]
+    answer = CliRunner().invoke(app, ["serve", *container["args"], "--help"])
+    assert answer.exit_code == 0, answer.output
+    refused = CliRunner().invoke(app, ["serve", *container["args"], "--no-such-flag", "--horizon-minutes=x"])
+    assert refused.exit_code == 2
+
+
+def test_argo_reads_the_field_in_which_the_judge_decides(render: Render) -> None:
+    web = render(*ARGO).one("AnalysisTemplate")["spec"]["metrics"][0]["provider"]["web"]
+    assert web["url"].startswith("http://demo-rcnn-judge.vision:8010/verdict?candidate=")
+    field = web["jsonPath"].removeprefix("{$.").removesuffix("}")
+    assert Verdict(Decision.ROLLBACK, (), {}, ()).document()[field] == "rollback"
+
+
+@pytest.mark.parametrize("flags", [ARGO, FLAGGER], ids=["argo", "flagger"])
+def test_the_carrier_asks_about_the_release_the_pods_say_they_are(render: Render, flags: tuple[str, ...]) -> None:
+    objects = render(*flags)
+    release = objects.environment["RCNN_RELEASE"]
+    if objects.all("Canary"):
+        hooks = objects.one("Canary")["spec"]["analysis"]["webhooks"]
+        assert {hook["metadata"]["candidate"] for hook in hooks} == {release}
+        assert {hook["url"] for hook in hooks} == {
+            f"http://demo-rcnn-judge.vision:8010/flagger/{answer}" for answer in ("confirm", "rollback")
+        }
+    else:
+        assert candidate_of_the_rollout(objects) == release
+
+
+def test_a_release_is_called_anew_exactly_when_its_pods_change(render: Render) -> None:
+    """Otherwise the counts of two would mix, or a change of replicas would roll every pod."""
+    name = render(*ARGO).environment["RCNN_RELEASE"]
+    for same in ("replicas=5", "canary.weights={10}", "service.annotations.a=b"):
+        assert render(*ARGO, "--set", same).environment["RCNN_RELEASE"] == name
+    for other in ("settings.maxBatchSize=2", "image.tag=0.2.0", "nodeSelector.disk=ssd", "podLabels.a=b"):
+        assert render(*ARGO, "--set", other).environment["RCNN_RELEASE"] != name
+    assert render(*ARGO, "--set", "settings.release=v9").environment["RCNN_RELEASE"] == "v9"
+
+
+@every_canary
+def test_stable_pods_ask_the_candidate_and_may_reach_it(render: Render, flags: tuple[str, ...]) -> None:
+    objects = render(*flags, "--set-json", "service.httpPort=80,canary.shadow.share=0.25")
+    service = "rcnn-next" if flags is BY_HAND else "demo-rcnn-canary"
+    assert objects.environment["RCNN_SHADOW_URL"] == f"http://{service}:80"
+    assert objects.environment["RCNN_SHADOW_SHARE"] == "0.25"
+    egress = objects.one("NetworkPolicy")["spec"]["egress"]
+    assert egress[0]["ports"] == [{"port": "http", "protocol": "TCP"}]
+    assert {port["port"] for port in egress[1]["ports"]} == {53}
+
+
+def test_the_pods_flagger_renames_are_still_guarded_and_scraped(render: Render) -> None:
+    """Its primary has another app.kubernetes.io/name than the Deployment it copies."""
+    objects = render(*FLAGGER, "--set", "metrics.monitor=pod")
+    primary = {**objects.workload["spec"]["template"]["metadata"]["labels"], "app.kubernetes.io/name": "rcnn-primary"}
+    selectors = [
+        objects.one("NetworkPolicy")["spec"]["podSelector"],
+        objects.one("PodDisruptionBudget")["spec"]["selector"],
+        objects.one("PodMonitor")["spec"]["selector"],
+    ]
+    for selector in selectors:
+        assert selector["matchLabels"].items() <= primary.items()
+
+
+def test_without_a_share_no_pod_asks_another(render: Render) -> None:
+    objects = render(*ARGO, "--set", "canary.shadow.share=0")
+    assert not [name for name in objects.environment if "SHADOW" in name]
+    assert objects.one("NetworkPolicy")["spec"]["egress"] == []
+
+
+@pytest.mark.parametrize("closed", ["apiKeys.secretName=keys", "tls.secretName=tls"])
+def test_what_a_candidate_would_refuse_is_refused_before(refuse: Callable[..., str], closed: str) -> None:
+    """Else a healthy release would be rolled back for the questions it could not answer."""
+    assert "canary.shadow.share" in refuse(*ARGO, "--set", closed)
