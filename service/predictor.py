@@ -86,8 +86,10 @@ class Predictor:
         """Raises Overloaded if a request that came now would be refused; NotReady or ModelNotFound as above."""
         self._health.check_accepting()
         batcher = self._models.get(name, version).batcher
-        goes_first = self._admission.check(batcher.queued_work_s(), high)
-        batcher.check(time.monotonic() + (self._default_timeout_s if timeout_s is None else timeout_s), high=goes_first)
+        caller = current_caller().shares_as
+        goes_first = self._admission.check(batcher.queued_work_s(), high, caller)
+        deadline = time.monotonic() + (self._default_timeout_s if timeout_s is None else timeout_s)
+        batcher.check(deadline, high=goes_first, caller=caller)
 
     async def predict(
         self,
@@ -108,7 +110,8 @@ class Predictor:
         """
         watch = Stopwatch()
         deadline = time.monotonic() + (self._default_timeout_s if timeout_s is None else timeout_s)
-        current_caller().allowance.charge()
+        caller = current_caller()
+        caller.allowance.charge()
         model = self._models.get(model_name, version)
         nms = resolve_options(options, model)
         try:
@@ -117,7 +120,8 @@ class Predictor:
                 detections = self._cache.get(key)
                 is_kept = detections is not None
                 if detections is None:
-                    with self._admission.slot(model.batcher.queued_work_s(), priority == "high") as goes_first:
+                    drain_s = model.batcher.queued_work_s()
+                    with self._admission.slot(drain_s, priority == "high", caller.shares_as) as goes_first:
                         ask = partial(self._detect, picture, options, nms, model, deadline, goes_first, watch)
                         detections, is_kept = await self._cache.share(key, ask)
                 if is_kept:
@@ -143,7 +147,8 @@ class Predictor:
         watch: "Stopwatch",
     ) -> Detections:
         """What is in the picture, by running it through the model."""
-        with model.batcher.admit(deadline, high=goes_first) as ticket, model.uses.one():
+        caller = current_caller().shares_as
+        with model.batcher.admit(deadline, high=goes_first, caller=caller) as ticket, model.uses.one():
             # In one go: as many whole images are in memory as there are threads, however many wait for a batch.
             preprocess = model.bundle.manifest.preprocess
             canvas, geometry, preprocess_s = await self._in_thread(_prepare, picture, self._limits, preprocess)

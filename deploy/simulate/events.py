@@ -24,6 +24,7 @@ class Request:
     high: bool = False
     bad: bool = False  # the engine fails on any batch that holds it
     leaves: float | None = None  # when its caller hangs up
+    caller: str = ""
     outcome: str | None = None
     ended: float = 0.0
     started: float = 0.0

@@ -29,7 +29,7 @@ class Ours:
 
     def arrive(self, request: Request, now: float) -> None:
         try:
-            ticket = self.schedule.admit(now, request.deadline, high=request.high)
+            ticket = self.schedule.admit(now, request.deadline, high=request.high, caller=request.caller)
         except Overloaded:
             request.end("refused", now)
             return

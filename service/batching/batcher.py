@@ -82,22 +82,23 @@ class Batcher(Generic[Item, Result]):
         with self._changed:
             return self._schedule.work_ahead_s(time.monotonic())
 
-    def check(self, deadline: float, *, high: bool = False) -> None:
+    def check(self, deadline: float, *, high: bool = False, caller: str = "") -> None:
         """Raises Overloaded if admit would."""
         with self._changed:
-            self._schedule.check(time.monotonic(), deadline, high=high)
+            self._schedule.check(time.monotonic(), deadline, high=high, caller=caller)
 
     @contextmanager
-    def admit(self, deadline: float, *, high: bool = False) -> Iterator[Ticket]:
+    def admit(self, deadline: float, *, high: bool = False, caller: str = "") -> Iterator[Ticket]:
         """
         A place for one item, for the length of the block; from now on it counts as work to come.
 
+        caller: callers of different names share the engine equally, whoever sends more.
         deadline: time.monotonic() seconds. Raises Overloaded at once if it cannot be kept; NotReady when closing.
         """
         if self._closing:
             raise NotReady("The model is being unloaded.")
         with self._changed:
-            ticket = self._schedule.admit(time.monotonic(), deadline, high=high)
+            ticket = self._schedule.admit(time.monotonic(), deadline, high=high, caller=caller)
         try:
             yield ticket
         finally:

@@ -4,6 +4,7 @@ Which batch goes next. Read `Policy.next_batch` from the top: it is the whole ru
 Nothing here knows a clock, a thread or an image; the simulator and the live batcher call the same lines.
 """
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Generic
@@ -18,7 +19,9 @@ TRUST_BATCHES = 256
 HIGH_IN_A_ROW = 24
 """Batches led by high priority while others wait, before one of those others leads."""
 _HIGH_SLOWED = 1.25  # how much longer a high-priority batch may take for the company it is filled up with
-_EXPLORE_EVERY = 64  # batches: one of another size, so that the cost model keeps knowing both
+_OWED_SLOWED = 1.4  # the same for those who have had less than their share
+_EXPLORE_EVERY = 64  # batches of a canvas: one of another size
+_EXPLORE_AT_FIRST = 16  # the same, while that many have not run
 
 
 @dataclass(frozen=True)
@@ -50,16 +53,16 @@ class Policy:
         self._cost, self._budget, self._whole_budget = cost, budget, budget
         self._ran_well = 0
         self._highs_in_a_row = 0
-        self._choices = 0
+        self._ran = Counter[Hashable]()  # batches by canvas
 
     def next_batch(self, queue: Queue[Item], now: float) -> list[Waiting[Item]]:
         """Take the next batch out of queue; empty only if queue is."""
         lines = self._lines_in_turn(queue)
         if not lines:
             return []
-        plan = min((self._plan(line, now) for line in lines), key=lambda plan: self._order(plan, now))
+        plan = min((self._plan(line, queue, now) for line in lines), key=lambda plan: self._order(plan, queue, now))
         served = [plan.line]
-        batch = queue.take(plan.line, plan.images)
+        batch = queue.take(plan.line, self._to_run(plan, now))
         company = queue.line(plan.line.canvas, high=False) if plan.line.high else None
         if company is not None and (more := self._room_beside(batch, company)):
             batch += queue.take(company, more)
@@ -95,31 +98,53 @@ class Policy:
         self._highs_in_a_row = 0
         return normals
 
-    def _plan(self, line: Line[Item], now: float) -> _Plan[Item]:
+    def _plan(self, line: Line[Item], queue: Queue[Item], now: float) -> _Plan[Item]:
         most = self._most(line.waiting)
-        images = self._images(line, most)
+        if queue.is_owed(line.waiting[0]):
+            most = self._hardly_slower(line, queue, most)
+        best = images = self._images(line, most)
         earliest = min(waiting.deadline for waiting in line.waiting[:most])
         while now + (cost_s := self._cost.predict_s(line.size_of(images))) > earliest and images > 1:
             images -= 1
+        if now + cost_s > earliest:  # a smaller batch does not save it
+            images, cost_s = best, self._cost.predict_s(line.size_of(best))
         return _Plan(line, images, self._fullness(line, images), earliest - cost_s)
 
-    def _order(self, plan: _Plan[Item], now: float) -> tuple[int, float, float]:
-        """Smallest first: who is out of patience, then whose deadline presses, then the fullest, then the oldest."""
+    def _order(self, plan: _Plan[Item], queue: Queue[Item], now: float) -> tuple[int, float, float]:
+        """
+        Smallest first: who is out of patience, who is owed it, whose deadline presses, then the fullest, then the
+        oldest.
+        """
+        first = plan.line.waiting[0]
         if plan.line.passed_over >= PATIENCE_BATCHES:
             return 0, -plan.line.passed_over, 0.0
+        if queue.is_owed(first):
+            return 1, first.turn, first.arrived
         if plan.start_by < now + self._cost.batch_s:
-            return 1, plan.start_by, 0.0
-        return 2, -round(plan.fullness, 1), plan.line.waiting[0].arrived
+            return 2, plan.start_by, 0.0
+        return 3, -round(plan.fullness, 1), first.arrived
+
+    def _hardly_slower(self, line: Line[Item], queue: Queue[Item], most: int) -> int:
+        """How many of the first `most` may run with those among them who are owed it, without slowing them much."""
+        own = sum(queue.is_owed(waiting) for waiting in line.waiting[:most])
+        limit_s = _OWED_SLOWED * self._cost.predict_s(line.size_of(own))
+        while most > own and self._cost.predict_s(line.size_of(most)) > limit_s:
+            most -= 1
+        return most
 
     def _images(self, line: Line[Item], most: int) -> int:
-        """How many of the first `most` of line give the best rate; now and then another number, to see."""
-        if most == 1 or not self._cost.known:
-            return most
-        best = self._cost.good_images(line.size_of(most))
-        self._choices += 1
-        if self._choices % _EXPLORE_EVERY:
-            return best
-        return most if best < most else most // 2
+        """How many of the first `most` of line give the best rate."""
+        return most if most == 1 or not self._cost.known else self._cost.good_images(line.size_of(most))
+
+    def _to_run(self, plan: _Plan[Item], now: float) -> int:
+        """plan's images; now and then half or twice as many, so that the cost model knows what those would take."""
+        self._ran[plan.line.canvas] += 1
+        rounds, rest = divmod(self._ran[plan.line.canvas], _EXPLORE_EVERY)
+        if rest and (rounds or rest % _EXPLORE_AT_FIRST):
+            return plan.images
+        turn = rounds + rest // _EXPLORE_AT_FIRST
+        twice = min(2 * plan.images, self._most(plan.line.waiting))
+        return twice if turn % 2 == 0 and plan.start_by >= now + self._cost.batch_s else max(1, plan.images // 2)
 
     def _fullness(self, line: Line[Item], images: int) -> float:
         canvas, pixels = line.canvas, line.waiting[0].pixels

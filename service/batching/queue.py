@@ -1,5 +1,7 @@
-"""What is waiting: one line for each canvas and priority, first come first served within a line."""
+"""What is waiting: one line for each canvas and priority, by turn within a line."""
 
+from bisect import bisect_right, insort
+from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -20,18 +22,25 @@ class Waiting(Generic[Item]):
     arrived: float
     high: bool = False
     masked: bool = False  # masks are wanted of it, which cost extra
+    caller: str = ""
+    turn: int = 0
+    owed: bool = False  # its caller has had less than its share
     left: bool = False  # its caller is gone; nobody reads the answer
     future: Any = None  # where the live batcher answers; the rules never look at it
 
 
 @dataclass(eq=False)
 class Line(Generic[Item]):
-    """Those of one canvas and priority, oldest first."""
+    """Those of one canvas and priority, lowest turn first, those of one turn as they came."""
 
     canvas: Hashable
     high: bool
     waiting: list[Waiting[Item]] = field(default_factory=list)
     passed_over: int = 0  # batches taken from elsewhere since this line was last served
+
+    def ahead_of(self, turn: float) -> int:
+        """How many a newcomer of this turn finds before it."""
+        return bisect_right(self.waiting, turn, key=_turn)
 
     def size_of(self, images: int) -> Size:
         """The first so many of this line, as one batch."""
@@ -43,6 +52,7 @@ class Queue(Generic[Item]):
 
     def __init__(self) -> None:
         self._lines: dict[tuple[Hashable, bool], Line[Item]] = {}
+        self._held = Counter[str]()  # by caller; none at zero
 
     def __len__(self) -> int:
         return sum(len(line.waiting) for line in self._lines.values())
@@ -58,8 +68,9 @@ class Queue(Generic[Item]):
         return self._lines.get((canvas, high))
 
     def add(self, waiting: Waiting[Item]) -> None:
-        key = (waiting.canvas, waiting.high)
-        self._lines.setdefault(key, Line(waiting.canvas, waiting.high)).waiting.append(waiting)
+        line = self._lines.setdefault((waiting.canvas, waiting.high), Line(waiting.canvas, waiting.high))
+        insort(line.waiting, waiting, key=_turn)
+        self._held[waiting.caller] += 1
 
     def remove(self, waiting: Waiting[Item]) -> bool:
         """Take one out, wherever it stands; False if it is not here."""
@@ -67,6 +78,7 @@ class Queue(Generic[Item]):
         if line is None or waiting not in line.waiting:
             return False
         line.waiting.remove(waiting)
+        self._gone([waiting])
         if not line.waiting:
             del self._lines[waiting.canvas, waiting.high]
         return True
@@ -75,9 +87,26 @@ class Queue(Generic[Item]):
         """Take the first so many out of line, and put it last in patience; every line left behind grows more urgent."""
         taken, line.waiting = line.waiting[:images], line.waiting[images:]
         line.passed_over = 0
+        self._gone(taken)
         if not line.waiting:
             del self._lines[line.canvas, line.high]
         return taken
+
+    def is_owed(self, waiting: Waiting[Item]) -> bool:
+        """Whether waiting comes before others for its caller's sake: it had little so far, or asks for little now."""
+        if len(self._held) < 2:
+            return False
+        return waiting.owed or 2 * self._held[waiting.caller] < max(self._held.values())
+
+    def _gone(self, gone: list[Waiting[Item]]) -> None:
+        for waiting in gone:
+            self._held[waiting.caller] -= 1
+            if not self._held[waiting.caller]:
+                del self._held[waiting.caller]
+
+
+def _turn(waiting: Waiting[Item]) -> float:
+    return waiting.turn
 
 
 def size_of(batch: list[Waiting[Item]]) -> Size:

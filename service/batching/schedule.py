@@ -5,12 +5,14 @@ The live batcher and the simulator drive the same object: admit, add, take, then
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Generic
 
 from service.batching.cost import CostModel
 from service.batching.forecast import Forecast
 from service.batching.policy import Budget, Policy
 from service.batching.queue import Item, Queue, Waiting, size_of
+from service.batching.turns import Turns
 from service.errors import Overloaded
 
 _HOPELESS = 0.8  # share of its predicted cost which an image must still have time for
@@ -23,9 +25,11 @@ class Ticket:
     admitted: float
     deadline: float
     high: bool
+    caller: str = ""
+    turn: int = 0
+    owed: bool = False
     ahead_s: float = 0.0
     own_s: float = 0.0
-    coming: bool = True  # not yet in the queue
     queued_s: float | None = None  # from entering the queue to the result; None until there is one
 
 
@@ -39,27 +43,29 @@ class Schedule(Generic[Item]):
         self._retries: list[list[Waiting[Item]]] = []  # halves of failed batches: next, before anything else
         self._running: list[Waiting[Item]] = []
         self._running_since = 0.0
-        self._coming = {False: 0, True: 0}  # admitted and not yet queued, by whether they are high
+        self._coming = set[Ticket]()  # admitted and not yet queued
+        self._turns = {False: Turns(), True: Turns()}  # by whether they are high
 
     @property
     def depth(self) -> int:
         """Images waiting."""
         return len(self._queue) + sum(map(len, self._retries))
 
-    def admit(self, now: float, deadline: float, *, high: bool = False) -> Ticket:
+    def admit(self, now: float, deadline: float, *, high: bool = False, caller: str = "") -> Ticket:
         """Let a caller in. Raises Overloaded as check does."""
-        ahead_s, own_s = self.check(now, deadline, high=high)
-        self._coming[high] += 1
-        return Ticket(now, deadline, high, ahead_s, own_s)
+        ahead_s, own_s = self.check(now, deadline, high=high, caller=caller)
+        ticket = Ticket(now, deadline, high, caller, *self._turns[high].enter(caller), ahead_s, own_s)
+        self._coming.add(ticket)
+        return ticket
 
-    def check(self, now: float, deadline: float, *, high: bool = False) -> tuple[float, float]:
+    def check(self, now: float, deadline: float, *, high: bool = False, caller: str = "") -> tuple[float, float]:
         """
         Seconds of work before a newcomer and of its own; raises Overloaded if it would not be answered by its deadline.
 
         An idle service always tries: only what runs can correct a prediction that was too dark.
         """
-        ahead_s, own_s = self.work_ahead_s(now, high=high), self.cost.batch_s
-        idle = not (self._running or self.depth or sum(self._coming.values()))
+        ahead_s, own_s = self.work_ahead_s(now, high=high, turn=self._turns[high].of_next(caller)), self.cost.batch_s
+        idle = not (self._running or self.depth or self._coming)
         late_s = now + self.forecast.stay_s(ahead_s, own_s) - deadline
         if late_s > 0 and not idle:
             raise Overloaded(
@@ -69,12 +75,14 @@ class Schedule(Generic[Item]):
 
     def add(self, ticket: Ticket, waiting: Waiting[Item]) -> None:
         """The image of an admitted caller is ready for the engine."""
-        self._arrive(ticket)
+        self._coming.discard(ticket)
+        waiting.caller, waiting.turn, waiting.owed = ticket.caller, ticket.turn, ticket.owed
         self._queue.add(waiting)
 
     def settle(self, ticket: Ticket, now: float) -> None:
         """The caller is done with, answered or not."""
-        self._arrive(ticket)
+        self._coming.discard(ticket)
+        self._turns[ticket.high].leave(ticket.caller)
         if ticket.queued_s is not None:
             outside_s = max(now - ticket.admitted - ticket.queued_s, 0.0)
             self.forecast.learn(ticket.ahead_s, ticket.own_s, ticket.queued_s, outside_s)
@@ -88,6 +96,9 @@ class Schedule(Generic[Item]):
         """What runs now, and who has been dropped because their deadline cannot be met any more."""
         late = self._drop_late(now)
         self._running, self._running_since = self._next_retry() or self._policy.next_batch(self._queue, now), now
+        for high, turns in self._turns.items():
+            if lines := self._queue.lines(high=high):
+                turns.advance(min(line.waiting[0].turn for line in lines))
         return self._running, late
 
     def succeeded(self, now: float) -> None:
@@ -115,28 +126,25 @@ class Schedule(Generic[Item]):
         """How long what take() returned has been running; 0 while nothing is."""
         return now - self._running_since if self._running else 0.0
 
-    def work_ahead_s(self, now: float, *, high: bool = False) -> float:
-        """Seconds of engine work before a newcomer of this priority has its turn."""
+    def work_ahead_s(self, now: float, *, high: bool = False, turn: float = inf) -> float:
+        """Seconds of engine work before a newcomer of this priority and turn; without one, behind all of its kind."""
         running_s = 0.0
         if self._running:
             # A batch that is overdue is expected to be late by as much again.
             running_s = abs(self.cost.predict_s(size_of(self._running)) - (now - self._running_since))
         retries_s = sum(self.cost.predict_s(size_of(half)) for half in self._retries if half)
-        coming = self._coming[True] + (0 if high else self._coming[False])
-        return running_s + retries_s + self._queued_s(high) + coming * self.cost.image_s
+        coming = sum(other.high > high or (other.high == high and other.turn <= turn) for other in self._coming)
+        return running_s + retries_s + self._queued_s(high, turn) + coming * self.cost.image_s
 
-    def _queued_s(self, high: bool) -> float:
+    def _queued_s(self, high: bool, turn: float) -> float:
         total_s = 0.0
         for line in self._queue.lines(high=True if high else None):
-            best = min(self._policy.best_images(line.canvas, line.waiting[0].pixels), len(line.waiting))
-            whole, rest = divmod(len(line.waiting), best)
+            ahead = line.ahead_of(inf if line.high > high else turn)
+            best = min(self._policy.best_images(line.canvas, line.waiting[0].pixels), max(ahead, 1))
+            whole, rest = divmod(ahead, best)
             total_s += whole * self.cost.predict_s(line.size_of(best))
             total_s += self.cost.predict_s(line.size_of(rest)) if rest else 0.0
         return total_s
-
-    def _arrive(self, ticket: Ticket) -> None:
-        self._coming[ticket.high] -= ticket.coming
-        ticket.coming = False
 
     def _next_retry(self) -> list[Waiting[Item]]:
         while self._retries:

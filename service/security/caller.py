@@ -20,6 +20,11 @@ class Caller:
     scopes: frozenset[Scope]
     allowance: Allowance
 
+    @property
+    def shares_as(self) -> str:
+        """The name under which it shares the service with others; "" where nobody has one."""
+        return "" if self is ANYBODY else self.name
+
 
 ANYBODY = Caller("anybody", SCOPES, Allowance(Rate()))
 UNKNOWN = Caller("unknown", frozenset(), Allowance(Rate()))  # whose key or token did not hold

@@ -35,3 +35,27 @@ def test_without_high_places_everybody_is_equal() -> None:
     """The setting at 0 turns priority off."""
     with Admission(1, 0, lambda _: None).slot(0.0, True) as goes_first:
         assert not goes_first
+
+
+def test_a_caller_with_its_share_leaves_the_last_places_to_others() -> None:
+    """Of 16 places one caller gets 14, however many it wants; another still finds one."""
+    admission = Admission(16, 0, lambda _: None)
+    with ExitStack() as inside:
+        for _ in range(14):
+            inside.enter_context(admission.slot(0.0, caller="key/flood"))
+        with pytest.raises(Overloaded, match="14 of them yours"):
+            admission.check(0.0, caller="key/flood")
+        inside.enter_context(admission.slot(0.0, caller="key/other"))
+        inside.enter_context(admission.slot(0.0, caller="key/other"))
+        with pytest.raises(Overloaded, match="16 requests are inside, the most allowed"):
+            admission.check(0.0, caller="key/other")
+
+
+def test_callers_without_a_name_have_all_the_places() -> None:
+    """Where nobody is asked for a key there is nobody to keep places for."""
+    admission = Admission(16, 0, lambda _: None)
+    with ExitStack() as inside:
+        for _ in range(16):
+            inside.enter_context(admission.slot(0.0))
+        with pytest.raises(Overloaded):
+            admission.check(0.0)

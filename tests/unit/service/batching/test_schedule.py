@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.simulate.events import Engine, Request, Simulation, Step
+from deploy.simulate.loads import poisson, summarise
 from deploy.simulate.servers import Ours
 from service.batching import policy
 from service.batching.policy import TRUST_BATCHES, Budget
@@ -58,15 +59,16 @@ def requests_of(arrivals: list[int]) -> list[Request]:
         number, bad = divmod(number, 8)
         number, patient = divmod(number, 2)
         number, leaves = divmod(number, 4)
+        number, caller = divmod(number, 3)
         leaves_ms, patience_ms = divmod(number, 200)
         now += gap_ms / 1e3
         deadline = NEVER if patient == 0 else now + (patience_ms + 1) / 1e3
         leaves_at = now + leaves_ms / 1e3 if leaves == 3 else None
-        requests.append(Request(now, canvas, deadline, canvas + 1, high == 1, bad == 7, leaves_at))
+        requests.append(Request(now, canvas, deadline, canvas + 1, high == 1, bad == 7, leaves_at, "abc"[caller]))
     return requests
 
 
-ARRIVALS = st.lists(st.integers(0, 12 * 4 * 2 * 8 * 2 * 4 * 200 * 60 - 1), max_size=20)
+ARRIVALS = st.lists(st.integers(0, 12 * 4 * 2 * 8 * 2 * 4 * 3 * 200 * 60 - 1), max_size=20)
 ENGINES = st.builds(Engine, st.sampled_from([0.0005, 0.005, 0.02]), st.sampled_from([0.0, 0.002, 0.01]))
 
 
@@ -231,3 +233,23 @@ def test_an_engine_out_of_memory_gets_half_as_many_pixels_until_it_is_trusted_ag
         sizes.append(len(batch))
         schedule.succeeded(1.0)  # a second, whatever the size: the larger the batch the better
     assert max(sizes[:TRUST_BATCHES]) == 4 and max(sizes[-TRUST_BATCHES:]) == 8
+
+
+@pytest.mark.parametrize("canvases", [1, 4])
+@pytest.mark.parametrize("engine", [Engine(0.02), Engine(0.1), Engine(0.0, 0.02), Engine(0.03, 0.004)])
+def test_a_flood_of_one_caller_hardly_slows_another(engine: Engine, canvases: int) -> None:
+    """One asks for 0.3 of the capacity, another for three times all of it: the first's p95 stays within 1.5 times."""
+    capacity_hz = engine.capacity_hz(8)
+
+    def p95_s(flood_hz: float) -> float:
+        mine = poisson(0.3 * capacity_hz, canvases, 20.0, 1.0, seed=1)
+        others = poisson(flood_hz, canvases, 20.0, 1.0, seed=2) if flood_hz else []
+        for requests, caller in ((mine, "me"), (others, "flood")):
+            for request in requests:
+                request.caller = caller
+        Simulation(Ours(8), engine).run([*mine, *others])
+        settled = [request for request in mine if request.arrives > 2.0]
+        assert all(request.outcome == "answered" for request in settled)
+        return summarise(settled, 18.0).p95_s
+
+    assert p95_s(3 * capacity_hz) <= 1.5 * p95_s(0.0)
