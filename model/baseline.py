@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from service.bundle import Postprocess
 from service.detections import Detections
 from service.signals import SIGNALS, Observation
 from service.sketch import Baseline, psi
@@ -16,9 +17,10 @@ ALARMS = 0.01  # of windows, over all signals together, where nothing has change
 _DRAWS = 10_000
 
 
-def above(found: Detections, score_threshold: float) -> Detections:
-    """Those with at least that score, without masks."""
-    kept = np.flatnonzero(found.scores >= score_threshold)
+def above(found: Detections, postprocess: Postprocess) -> Detections:
+    """Those a request gets that names no threshold, without masks."""
+    least = np.array([postprocess.least_score(label) for label in found.labels], np.float32)
+    kept = np.flatnonzero(found.scores >= least)
     return replace(
         found,
         boxes_xyxy=found.boxes_xyxy[kept].reshape(-1, 4),

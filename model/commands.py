@@ -2,6 +2,7 @@
 
 import typer
 
+from model.calibrate_command import calibrate
 from model.evaluate_command import evaluate
 from model.export_command import architectures, export
 from model.train_command import train
@@ -20,3 +21,4 @@ app.command()(train)
 app.command()(export)
 app.command()(architectures)
 app.command()(evaluate)
+app.command()(calibrate)

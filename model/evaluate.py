@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from service.app import Service
 from service.detections import Answer, DetectOptions, RleMask
 from service.images import decode
 from service.models import ServedModel
+from service.postprocess.confidence import calibrated
 from service.settings import read_settings
 from service.signals import observe
 from service.sketch import Baseline
@@ -72,12 +74,26 @@ async def evaluate(bundle: Path, data: CocoSplit, engine: str, progress: Progres
     try:
         model = service.models.get()
         _check_labels(model, data)
-        options = DetectOptions(score_threshold=SCORE_FLOOR, masks="rle" if model.segments else "none")
+        options = _everything(model)
         passed = await _ask(service, data, options, progress)
         baseline = await asyncio.to_thread(_baseline, service, data, passed.answers)
         return _judged(model, data, passed, baseline)
     finally:
         await service.unload()
+
+
+def _everything(model: ServedModel) -> DetectOptions:
+    """All the model gives SCORE_FLOOR or more itself, whatever calibration makes of that: AP stays comparable."""
+    manifest = model.bundle.manifest
+    calibration, ids = manifest.score_calibration(), np.arange(1, len(manifest.labels) + 1)
+    floors = np.full(len(ids), SCORE_FLOOR, np.float32)
+    if calibration is not None:
+        floors = calibrated(floors, ids, calibration)
+    return DetectOptions(
+        score_threshold=SCORE_FLOOR,
+        class_score_thresholds={name: float(least) for name, least in zip(manifest.labels, floors, strict=True)},
+        masks="rle" if model.segments else "none",
+    )
 
 
 def _check_labels(model: ServedModel, data: CocoSplit) -> None:
@@ -109,13 +125,15 @@ def _baseline(service: Service, data: CocoSplit, answers: list[Answer]) -> Basel
     observations = []
     for row, answer in zip(data.images, answers, strict=True):
         image = decode(data.image_path(row).read_bytes(), service.image_limits)
-        observations.append(observe(image, above(answer.detections, manifest.postprocess.score_threshold)))
+        observations.append(observe(image, above(answer.detections, manifest.postprocess)))
     return make_baseline(observations, manifest.labels)
 
 
 def _judged(model: ServedModel, data: CocoSplit, passed: _Pass, baseline: Baseline) -> Evaluation:
     manifest = model.bundle.manifest
     most, threshold = manifest.postprocess.max_detections, manifest.postprocess.score_threshold
+    least = {label: manifest.postprocess.least_score(label) for label in data.labels}
+    by_category = {id: least[data.labels[index - 1]] for id, index in data.class_index.items()}
     rows = [
         row
         for answer, image in zip(passed.answers, data.images, strict=True)
@@ -137,13 +155,14 @@ def _judged(model: ServedModel, data: CocoSplit, passed: _Pass, baseline: Baseli
         "operating_point": {
             "score_threshold": threshold,
             "match_iou": MATCH_IOU,
-            **precision_recall(by_class["box"], threshold),
-            **{f"mean_{kind}_iou": mean_iou(judged, threshold) for kind, judged in judges.items()},
+            **({"class_score_thresholds": own} if (own := manifest.postprocess.class_score_thresholds) else {}),
+            **precision_recall(by_class["box"], list(least.values())),
+            **{f"mean_{kind}_iou": mean_iou(judged, by_category) for kind, judged in judges.items()},
         },
         "d_ece": trusted.error,
     }
     pairs = list(zip(passed.answers, data.images, strict=True))
-    images = [_match(answer, image, data, threshold) for answer, image in pairs]
+    images = [_match(answer, image, data, least) for answer, image in pairs]
     identity = {"name": model.id.name, "version": model.id.version, "digest": model.id.digest}
     return Evaluation(
         data=data,
@@ -153,7 +172,7 @@ def _judged(model: ServedModel, data: CocoSplit, passed: _Pass, baseline: Baseli
         curves={kind: judged.eval["precision"][..., 0, -1] for kind, judged in judges.items()},
         by_class=by_class,
         images=images,
-        outlines=[_outlines(answer, data, threshold) for answer in passed.answers],
+        outlines=[_outlines(answer, data, least) for answer in passed.answers],
         confusion=confusion(images, len(data.labels)),
         reliability=trusted,
         baseline=baseline,
@@ -197,9 +216,9 @@ def coco_results(answer: Answer, image_id: int, data: CocoSplit) -> list[dict[st
     return rows
 
 
-def _match(answer: Answer, image: dict[str, Any], data: CocoSplit, threshold: float) -> ImageMatch:
+def _match(answer: Answer, image: dict[str, Any], data: CocoSplit, least: Mapping[str, float]) -> ImageMatch:
     found = answer.detections
-    kept = _kept(answer, data, threshold)
+    kept = _kept(answer, data, least)
     objects = data.annotations[image["id"]]
     plain, crowd = ([row for row in objects if bool(row["iscrowd"]) == is_crowd] for is_crowd in (False, True))
     return match_image(
@@ -212,16 +231,15 @@ def _match(answer: Answer, image: dict[str, Any], data: CocoSplit, threshold: fl
     )
 
 
-def _kept(answer: Answer, data: CocoSplit, threshold: float) -> NDArray[np.int64]:
-    """Indices of the detections of data's classes at the threshold, best score first as they come."""
+def _kept(answer: Answer, data: CocoSplit, least: Mapping[str, float]) -> NDArray[np.int64]:
+    """Indices of the detections that reach their class's least score, best score first as they come."""
     found = answer.detections
-    known = np.array([label in data.labels for label in found.labels], bool)
-    return np.flatnonzero(known & (found.scores >= threshold))
+    return np.flatnonzero(found.scores >= np.array([least.get(label, np.inf) for label in found.labels], np.float32))
 
 
-def _outlines(answer: Answer, data: CocoSplit, threshold: float) -> list[dict[str, Any]]:
+def _outlines(answer: Answer, data: CocoSplit, least: Mapping[str, float]) -> list[dict[str, Any]]:
     masks = answer.detections.masks or ()
-    chosen = [masks[index] for index in _kept(answer, data, threshold)] if masks else []
+    chosen = [masks[index] for index in _kept(answer, data, least)] if masks else []
     return [{"size": list(mask.size_hw), "counts": mask.counts} for mask in chosen if isinstance(mask, RleMask)]
 
 

@@ -58,7 +58,7 @@ def evaluate(
     if parity:
         metrics["parity"] = _parity(found, data, metrics["engine"])
     if write:
-        _keep(found, {name: value for name, value in metrics.items() if name != "compared_with"}, evaluation.baseline)
+        keep(found, {name: value for name, value in metrics.items() if name != "compared_with"}, evaluation.baseline)
     if out:
         write_report(out / "report.html", evaluation, differences, str(other))
         (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
@@ -87,7 +87,8 @@ def _drop(differences: Sequence[Difference]) -> float:
     return -whole[-1].change
 
 
-def _keep(bundle: Bundle, metrics: dict[str, Any], baseline: Baseline) -> None:
+def keep(bundle: Bundle, metrics: dict[str, Any], baseline: Baseline) -> None:
+    """Put what was measured into the bundle's folder, and list it."""
     (bundle.root / BASELINE).write_text(json.dumps(baseline.as_json()) + "\n")
     (bundle.root / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     write_bundle(bundle.root, bundle.manifest.model_dump(mode="json", exclude={"files", "schema_version"}))

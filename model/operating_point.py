@@ -1,5 +1,6 @@
 """A detector at the score threshold it is served with: what it gets right, what it confuses, how sure it may be."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,9 +102,11 @@ def confusion(matches: list[ImageMatch], classes: int) -> NDArray[np.int64]:
     return table
 
 
-def precision_recall(by_class: list[Matches], threshold: float) -> dict[str, float | None]:
+def precision_recall(by_class: list[Matches], thresholds: Sequence[float]) -> dict[str, float | None]:
     """At MATCH_IOU, matched class by class as AP is, all classes together; None where nothing is found or to be."""
-    kept = [(found.scores >= threshold) & found.counted[0] for found in by_class]
+    kept = [
+        (found.scores >= threshold) & found.counted[0] for found, threshold in zip(by_class, thresholds, strict=True)
+    ]
     right = sum(int(found.matched[0][keep].sum()) for found, keep in zip(by_class, kept, strict=True))
     given, truths = sum(int(keep.sum()) for keep in kept), sum(int(found.truths.sum()) for found in by_class)
     return {
@@ -144,8 +147,8 @@ def reliability(by_class: list[Matches]) -> Reliability:
     return Reliability(confidence, precision, count)
 
 
-def mean_iou(judged: Any, threshold: float) -> float | None:
-    """Of the detections above threshold with the truths they match at MATCH_IOU; None if there are none."""
+def mean_iou(judged: Any, thresholds: Mapping[int, float]) -> float | None:
+    """Of the detections at the threshold of their category with the truths they match at MATCH_IOU; None if none."""
     found: list[float] = []
     images = len(judged.params.imgIds)
     for row in (
@@ -154,7 +157,7 @@ def mean_iou(judged: Any, threshold: float) -> float | None:
         key = row["image_id"], row["category_id"]
         truth_index = {truth["id"]: index for index, truth in enumerate(judged._gts[key])}
         for index, (score, truth) in enumerate(zip(row["dtScores"], row["dtMatches"][0], strict=True)):
-            if score >= threshold and truth > 0 and not row["dtIgnore"][0][index]:
+            if score >= thresholds[row["category_id"]] and truth > 0 and not row["dtIgnore"][0][index]:
                 found.append(float(judged.ious[key][index][truth_index[int(truth)]]))
     return round(float(np.mean(found)), 4) if found else None
 

@@ -7,11 +7,11 @@ Nothing is served that the manifest does not list, and nothing listed is read be
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from service.detections import ModelId
+from service.detections import Calibration, LogitLine, ModelId
 from service.errors import BundleInvalid
 from service.signature import FILE as SIGNATURE_FILE
 from service.signature import TrustedSigners
@@ -19,6 +19,7 @@ from service.signature import TrustedSigners
 SCHEMA_VERSION = 1
 _MOST_MANIFEST_BYTES = 10_000_000
 Task = Literal["detection", "segmentation", "keypoints"]
+Ratio = Annotated[float, Field(ge=0, le=1)]
 GRAPHS: dict[Task, tuple[str, ...]] = {
     "detection": ("detector.onnx",),
     "segmentation": ("detector.onnx", "mask_head.onnx"),
@@ -56,9 +57,32 @@ class Preprocess(_Part):
 class Postprocess(_Part):
     """What a request gets that does not say otherwise."""
 
-    score_threshold: float = Field(ge=0, le=1)
-    iou_threshold: float = Field(ge=0, le=1)
+    score_threshold: Ratio
+    iou_threshold: Ratio
     max_detections: int = Field(ge=1)
+    class_score_thresholds: dict[str, Ratio] = {}
+    """Of single labels; they beat score_threshold, unless a request brings a score_threshold of its own."""
+
+    def least_score(self, label: str) -> float:
+        """What a detection of that label must score to be reported by default."""
+        return self.class_score_thresholds.get(label, self.score_threshold)
+
+
+class CalibrationLine(_Part):
+    """LogitLine, as written."""
+
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    bias: float = Field(allow_inf_nan=False)
+
+    def value(self) -> LogitLine:
+        return LogitLine(self.temperature, self.bias)
+
+
+class ScoreCalibration(_Part):
+    """How the model's scores become the share of detections that are right; applied before any threshold."""
+
+    common: CalibrationLine
+    by_class: dict[str, CalibrationLine] = {}
 
 
 class Skeleton(_Part):
@@ -88,6 +112,21 @@ class Manifest(_Part):
     postprocess: Postprocess
     provenance: dict[str, Any]
     keypoints: Skeleton | None = None
+    calibration: ScoreCalibration | None = None
+
+    @model_validator(mode="after")
+    def _scores_are_of_labels_there_are(self) -> "Manifest":
+        lines = self.calibration.by_class if self.calibration else {}
+        if unknown := (set(lines) | set(self.postprocess.class_score_thresholds)) - set(self.labels):
+            raise ValueError(f"calibration and class_score_thresholds: {', '.join(sorted(unknown))} are no labels")
+        return self
+
+    def score_calibration(self) -> Calibration | None:
+        """calibration by label id."""
+        if self.calibration is None:
+            return None
+        lines = {self.labels.index(name) + 1: line.value() for name, line in self.calibration.by_class.items()}
+        return Calibration(self.calibration.common.value(), lines)
 
     @model_validator(mode="after")
     def _keypoints_are_named(self) -> "Manifest":

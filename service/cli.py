@@ -228,6 +228,12 @@ def evaluate(context: typer.Context) -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def calibrate(context: typer.Context) -> None:
+    """Make the scores of a bundle honest; choose thresholds for a wanted precision or recall."""
+    _run_model_command("calibrate", context)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def gate(context: typer.Context) -> None:
     """Judge a release: promote (exit 0), rollback (1) or undecided (3)."""
     try:

@@ -34,6 +34,22 @@ class DetectOptions:
 
 
 @dataclass(frozen=True)
+class LogitLine:
+    """A score's log odds, straightened: logit(calibrated) = logit(score) / temperature + bias."""
+
+    temperature: float  # > 0: order is kept
+    bias: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What makes a model's scores the share of detections that are right."""
+
+    common: LogitLine
+    by_label_id: Mapping[int, LogitLine] = field(default_factory=dict)  # beats common
+
+
+@dataclass(frozen=True)
 class NmsOptions:
     """DetectOptions with the model's defaults filled in and class names resolved."""
 
@@ -45,6 +61,7 @@ class NmsOptions:
     label_ids: frozenset[int] | None  # None: all
     soft_nms_sigma: float = SOFT_NMS_SIGMA
     label_score_thresholds: Mapping[int, float] = field(default_factory=dict)  # by label id; beats score_threshold
+    calibration: Calibration | None = None  # of the scores before they meet a threshold; None: as the model gives them
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,10 @@ class Predictor:
 def resolve_options(options: DetectOptions, model: ServedModel) -> NmsOptions:
     """Fill in the bundle's defaults. Raises InvalidOption naming the model's labels if a class is not among them."""
     defaults = model.bundle.manifest.postprocess
-    thresholds = options.class_score_thresholds
+    thresholds = {
+        **(defaults.class_score_thresholds if options.score_threshold is None else {}),  # a caller's own beats them
+        **options.class_score_thresholds,
+    }
     return NmsOptions(
         score_threshold=defaults.score_threshold if options.score_threshold is None else options.score_threshold,
         iou_threshold=defaults.iou_threshold if options.iou_threshold is None else options.iou_threshold,
@@ -185,6 +188,7 @@ def resolve_options(options: DetectOptions, model: ServedModel) -> NmsOptions:
         label_score_thresholds=dict(
             zip(_label_ids("class_score_thresholds", tuple(thresholds), model), thresholds.values(), strict=True)
         ),
+        calibration=model.bundle.manifest.score_calibration(),
     )
 
 

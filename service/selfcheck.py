@@ -1,6 +1,7 @@
 """A bundle proves itself before it is served: its golden images must give the detections written beside them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,9 @@ def _run(
     image = decode(bundle.path(name).read_bytes(), _LIMITS)
     canvas, geometry = to_canvas(image, manifest.preprocess)
     defaults = manifest.postprocess
-    least = (defaults.score_threshold if score_threshold is None else score_threshold) / 2
-    nms = NmsOptions(least, defaults.iou_threshold, "hard", False, defaults.max_detections, None)
+    faintest = min(map(defaults.least_score, manifest.labels)) if score_threshold is None else score_threshold
+    nms = NmsOptions(faintest / 2, defaults.iou_threshold, "hard", False, defaults.max_detections, None)
+    nms = replace(nms, calibration=manifest.score_calibration())
     found = detect_batch(engine, [Work(canvas, geometry.resized_hw, nms, False)])[0]
     return found.picked, geometry.to_image_pixels(found.picked.boxes_xyxy), manifest.labels
 

@@ -1,4 +1,4 @@
-"""Candidates of one image -> what is kept: threshold, class filter, NMS, top-k."""
+"""Candidates of one image -> what is kept: calibration, threshold, class filter, NMS, top-k."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.detections import NmsOptions
+from service.postprocess.confidence import calibrated
 
 _LEAST_SOFT_SCORE = 1e-6  # what Soft-NMS has brought below this is gone, whatever the threshold
 
@@ -24,14 +25,18 @@ def pick(
     boxes_xyxy: NDArray[np.float32], scores: NDArray[np.float32], label_ids: NDArray[np.int64], options: NmsOptions
 ) -> Picked:
     """boxes (K, 4), scores (K,), label_ids (K,) -> the detections of one image under options."""
+    # 0. Before everything: a threshold, and a choice between classes, is about the scores the caller will see.
+    raw = scores
+    if options.calibration is not None:
+        scores = calibrated(scores, label_ids, options.calibration)
     # 1. What scores too little or is not asked for goes first: it makes NMS cheap. Score 0 is padding.
     least = least_scores(label_ids, options)
     wanted = (scores >= least) & (scores > 0)
     if options.label_ids is not None:
         wanted &= np.isin(label_ids, list(options.label_ids))
-    # 2. Best first. The stable sort makes ties fall the same way every time.
+    # 2. Best first. The stable sort makes ties fall the same way every time; those of calibration fall as they were.
     order = np.flatnonzero(wanted)
-    order = order[np.argsort(-scores[order], kind="stable")]
+    order = order[np.lexsort((-raw[order], -scores[order]))]
     boxes, scores, labels = boxes_xyxy[order], scores[order], label_ids[order]
     # 3. Suppress within each class.
     if options.method == "hard":

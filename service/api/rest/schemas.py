@@ -162,7 +162,10 @@ class ModelOut(BaseModel):
     engine: str
     precision: str
     ap_lost: float | None = Field(description="AP in [0, 1] this precision loses against fp32, where measured.")
-    postprocess: dict[str, float]
+    postprocess: dict[str, float | dict[str, float]] = Field(
+        description="What a request gets that does not say otherwise; class_score_thresholds if classes have their own."
+    )
+    calibrated: bool = Field(description="Whether scores are calibrated: the share of such detections that are right.")
     canvas_grid: list[tuple[int, int]]
     examples: list[str]
     keypoints: SkeletonOut | None = None

@@ -64,9 +64,9 @@ def test_perfect_detections_are_perfect(data: CocoSplit) -> None:
     for kind in ("box", "mask"):
         judged = judge(data, rows, kind, 100)
         assert figures(judged, data.labels)["AP"] == 1.0
-        assert mean_iou(judged, 0.5) == 1.0
-    assert precision_recall(matches_by_class(judged), 0.5) == {"precision": 1.0, "recall": 1.0}
-    assert precision_recall(matches_by_class(judged), 0.95) == {"precision": None, "recall": 0.0}
+        assert mean_iou(judged, dict.fromkeys(data.class_index, 0.5)) == 1.0
+    assert precision_recall(matches_by_class(judged), [0.5] * len(data.labels)) == {"precision": 1.0, "recall": 1.0}
+    assert precision_recall(matches_by_class(judged), [0.95] * len(data.labels)) == {"precision": None, "recall": 0.0}
 
 
 def test_no_detections_at_all_are_judged_too(data: CocoSplit) -> None:

@@ -98,3 +98,19 @@ def test_a_grid_that_cannot_hold_every_image_is_refused(copy: Path) -> None:
     _edit(copy, preprocess=preprocess | {"canvas_grid": [[64, 128]]})
     with pytest.raises(BundleInvalid, match="at least 128 x 64"):
         read_bundle(copy)
+
+
+def test_thresholds_and_calibration_are_of_labels_there_are(copy: Path) -> None:
+    """A bundle that names none has none; one that names a stranger, or a line that falls, is not served."""
+    assert read_bundle(copy).manifest.score_calibration() is None
+    line = {"temperature": 2.0, "bias": -1.0}
+    _edit(copy, calibration={"common": line, "by_class": {"other": {"temperature": 1.0, "bias": 0.5}}})
+    calibration = read_bundle(copy).manifest.score_calibration()
+    assert calibration is not None and calibration.common.bias == -1.0
+    assert calibration.by_label_id[2].bias == 0.5
+    _edit(copy, calibration={"common": line, "by_class": {"stranger": line}})
+    with pytest.raises(BundleInvalid, match="stranger"):
+        read_bundle(copy)
+    _edit(copy, calibration={"common": {"temperature": -1.0, "bias": 0.0}})
+    with pytest.raises(BundleInvalid, match=r"calibration\.common\.temperature"):
+        read_bundle(copy)
