@@ -9,19 +9,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.judge.verdict import Decision, Verdict
+from deploy.judge.options import (
+    AsJson,
+    Candidate,
+    Errors,
+    Floor,
+    Horizon,
+    Key,
+    Margin,
+    Out,
+    PrometheusUrl,
+    Rate,
+    Selector,
+    Twin,
+    give,
+)
+from deploy.judge.rollout_command import rollout
+from deploy.judge.verdict import Decision
 from service.logs import configure_logs
 
 app = typer.Typer(name="rcnn gate", add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 if TYPE_CHECKING:
     from deploy.judge.shadow_gate import Policy
-
-Key = Annotated[
-    Path | None, typer.Option(help="Ed25519 private key (PEM) that signs the verdict.", exists=True, dir_okay=False)
-]
-Out = Annotated[Path | None, typer.Option(help="Folder that gets verdict.json and report.html.", file_okay=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON instead of sentences.")]
 
 
 @app.callback()
@@ -66,16 +76,6 @@ def bundle(
     give(judged.verdict, out, key, as_json)
 
 
-PrometheusUrl = Annotated[str, typer.Option("--prometheus", help="Address of the Prometheus that scrapes the pods.")]
-Candidate = Annotated[str, typer.Option(help="The name the candidate is shadowed by (shadow_candidate).")]
-Selector = Annotated[str, typer.Option(help='Further label matchers, such as namespace="vision".')]
-Horizon = Annotated[float, typer.Option(min=0.01, help="Minutes until an answer must be there.")]
-Rate = Annotated[float, typer.Option(min=0, help="Pairs a minute: requests a minute times the share shadowed.")]
-Margin = Annotated[float, typer.Option(min=0, max=1, help="Disagreement allowed above the floor.")]
-Floor = Annotated[float, typer.Option(min=0, max=1, help="Disagreement of two stable replicas.")]
-Errors = Annotated[float, typer.Option(min=0, max=1, help="Share of images the candidate may fail on.")]
-
-
 @app.command()
 def plan(
     pairs_per_minute: Rate,
@@ -110,7 +110,7 @@ def watch(
     prometheus: PrometheusUrl,
     candidate: Candidate,
     selector: Selector = "",
-    twin: Annotated[str | None, typer.Option(help="Name a stable replica is shadowed by: measures the floor.")] = None,
+    twin: Twin = None,
     horizon_minutes: Horizon = 60.0,
     every_s: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 15.0,
     since: Annotated[float | None, typer.Option(help="Start of the rollout, seconds since the epoch; now.")] = None,
@@ -144,6 +144,9 @@ def watch(
     if out:
         write_report(out / "report.html", last)
     give(last, out, key, as_json)
+
+
+app.command()(rollout)
 
 
 @app.command()
@@ -184,25 +187,3 @@ def verify(
         typer.echo(f"rcnn: {verdict}: {error}", err=True)
         raise typer.Exit(1) from error
     typer.echo(f"{document['decision']}, signed")
-
-
-def give(verdict: Verdict, out: Path | None, key: Path | None, as_json: bool) -> None:
-    """Write and say the verdict, then exit with its code."""
-    document = verdict.document()
-    if key:
-        from deploy.judge.signature import signed
-
-        document = signed(document, key)
-    text = json.dumps(document, indent=2)
-    if out:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "verdict.json").write_text(text + "\n")
-    if as_json:
-        typer.echo(text)
-    else:
-        for finding in verdict.findings:
-            typer.echo(f"{finding.state:5}  {finding.name}: {finding.sentence}")
-        for reason in verdict.unfit:
-            typer.echo(f"unfit  {reason}")
-        typer.echo(verdict.decision.value)
-    raise typer.Exit(verdict.decision.exit_code)
