@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.metrics import UNKNOWN_MODEL, Declared, Metrics
+from service.metric_registry import Declared
+from service.metrics import UNKNOWN_MODEL, Metrics
 
 PAGE = Path("docs/metrics.md")
 
@@ -25,7 +26,8 @@ LABELS = {
     "what became of them in the candidate's answer.",
     "stage": "Of a duration: `decode`, `preprocess`, `queue`, `detector`, `nms`, `mask_head`, `keypoint_head`, "
     "`encode`, or `cache` where a kept answer was given. Of a cancellation: `queue`, `engine` or `request`.",
-    "reason": "Why a request was refused: the code of its error, or what there was no capacity of.",
+    "reason": "Why a request was refused: the code of its error, or what there was no capacity of. "
+    "Of samples: why one was kept or dropped ([sampling](sampling.md)).",
     "label": "One of the model's own classes.",
     "signal": "What is watched: `brightness`, `contrast`, `sharpness`, `image_size`, `detections_per_image`, `score`, "
     "`class`, `box_area` or `box_aspect` ([drift](drift.md)).",

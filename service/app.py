@@ -17,12 +17,12 @@ from service.batching import Batcher, Budget
 from service.bundle import Bundle, read_bundle
 from service.detections import ModelId
 from service.detector import Found, Work, detect_batch
-from service.drift import Drift
 from service.engine.base import Engine, EngineOptions
 from service.engine.cache import EngineCache
 from service.engine.choice import create_engine
 from service.engine.threads import available_cpus
 from service.errors import BundleInvalid
+from service.exchange_settings import check_blurred, drift_from, sampler_from, shadow_from
 from service.exchanges import Exchanges
 from service.gpu_watch import watch_gpus
 from service.health import Health, State
@@ -37,7 +37,6 @@ from service.repository import Repository
 from service.response_cache import ResponseCache
 from service.security_settings import certificates_from, guard_from
 from service.settings import Settings
-from service.shadow import Candidate, Shadow
 from service.signature import TrustedSigners
 from service.sketch import read_baseline
 from service.stopping import StopSignals
@@ -74,8 +73,10 @@ class Service:
         )
         self._body_memory = BodyMemory(int(settings.body_memory_mb * 1e6), self.metrics.body_memory)
         admission = Admission(settings.max_in_flight, settings.high_priority_places, self.metrics.in_flight)
-        self._shadow, self._drift = self._create_shadow(), self._create_drift()
-        readers = [reader for reader in (self._shadow, self._drift) if reader is not None]
+        self._drift = drift_from(settings, self.image_limits, self.metrics)
+        self._sampler = sampler_from(settings, self.image_limits, self.metrics, self._drift)
+        self._shadow = shadow_from(settings, self.metrics, self._sampler)
+        readers = [reader for reader in (self._shadow, self._drift, self._sampler) if reader is not None]
         self.predictor = Predictor(
             self.models,
             self.health,
@@ -97,28 +98,12 @@ class Service:
         # Together: most of a load is the engine's own work, outside Python's lock.
         for loaded in await asyncio.gather(*(asyncio.to_thread(self._load, folder, check) for folder in folders)):
             self.models.add(self._start(*loaded))
+        check_blurred(self._settings, self.models)
         if self._shadow:
             self._shadow.start()
+        if self._sampler:
+            self._sampler.start()
         self.health.become(State.READY)
-
-    def _create_shadow(self) -> Shadow | None:
-        settings = self._settings
-        if not settings.shadow_url:
-            return None
-        candidate = Candidate(
-            settings.shadow_url,
-            settings.shadow_candidate,
-            settings.shadow_share,
-            settings.shadow_timeout_ms / 1e3,
-            int(settings.shadow_queue_mb * 1e6),
-        )
-        return Shadow(candidate, self.metrics)
-
-    def _create_drift(self) -> Drift | None:
-        images_per_s = self._settings.drift_images_per_s
-        if images_per_s == 0:
-            return None
-        return Drift(self.image_limits, self.metrics, images_per_s, self._settings.drift_most_sources)
 
     async def _build(self, folder: Path) -> ServedModel:
         """A proven, running model that nobody is sent to yet. Raises BundleInvalid."""
@@ -177,6 +162,8 @@ class Service:
             await self._shadow.close()
         if self._drift:
             await asyncio.to_thread(self._drift.close)
+        if self._sampler:
+            await asyncio.to_thread(self._sampler.close)
         await asyncio.to_thread(self.tracer.close)
         for model in self.models.all():
             await model.batcher.close()

@@ -204,6 +204,14 @@ def drift(context: typer.Context) -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def samples(context: typer.Context) -> None:
+    """List and open the images and answers kept for review."""
+    from service.samples_command import app as commands
+
+    commands(context.args, prog_name="rcnn samples")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def train(context: typer.Context) -> None:
     """Train a model on labelled images."""
     _run_model_command("train", context)

@@ -50,6 +50,7 @@ class Window:
         self.baseline = baseline
         self._blocks: deque[Counts] = deque(maxlen=BLOCKS)
         self._filling, self._in_it = baseline.empty(), 0
+        self.has_drifted = False  # when it was judged last
 
     def add(self, observation: Observation) -> bool:
         """Whether that filled a block, so that the window is worth judging."""
@@ -145,7 +146,16 @@ class Drift:
             for key in dict.fromkeys((self._bounded(watched, source), None)):
                 window = watched.windows.setdefault(key, Window(watched.baseline))
                 if window.add(observation):
-                    self._observer.drift_read(model, key, window.images, window.readings())
+                    readings = window.readings()
+                    window.has_drifted = any(reading.psi > reading.threshold_psi for reading in readings.values())
+                    self._observer.drift_read(model, key, window.images, readings)
+
+    def has_drifted(self, model: str, source: str | None = None) -> bool:
+        """Whether the last judged window of a model, of all its images or of this source's, was away from normal."""
+        watched = self._watched.get(model)
+        if watched is None:
+            return False
+        return any((window := watched.windows.get(key)) and window.has_drifted for key in {None, source})
 
     def _bounded(self, watched: _Watched, source: str | None) -> str | None:
         if source is None or self._most_sources == 0 or source in watched.windows:

@@ -1,16 +1,15 @@
-"""Every metric, declared once: unit and labels in sight. The only importer of prometheus_client."""
+"""Every metric, declared once: unit and labels in sight."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, make_asgi_app
+from prometheus_client import ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from service.detections import Answer, ModelId
 from service.drift import Reading
 from service.gpu import GpuReading
+from service.metric_registry import MetricRegistry
 from service.pairing import Pairing
 from service.recent import RecentRequests
 from service.statistics import Statistics
@@ -29,22 +28,11 @@ _COUNTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)
 UNKNOWN_MODEL = "(unknown)"  # one label for whatever names callers make up; no model can be called so
 
 
-@dataclass(frozen=True)
-class Declared:
-    """One metric family as it was declared. name is the one queries use; buckets only where it is a histogram."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    help: str
-    labels: tuple[str, ...]
-    buckets: tuple[float, ...]
-
-
-class Metrics:
+class Metrics(MetricRegistry):
     """The process's metrics, in a registry of its own. triton_names: the statistics under Triton's names too."""
 
     def __init__(self, *, triton_names: bool = False) -> None:
-        self.registry, self.declared = CollectorRegistry(), list[Declared]()
+        super().__init__()
         self.recent, self.in_flight_now = RecentRequests(), 0
         self.statistics = Statistics()
         self._declare_requests()
@@ -52,6 +40,7 @@ class Metrics:
         self._declare_found()
         self._declare_shadow()
         self._declare_drift()
+        self._declare_samples()
         self._declare_models()
         ProcessCollector(registry=self.registry)
         if triton_names:
@@ -132,6 +121,14 @@ class Metrics:
             "rcnn_drift_source_samples", "Images rcnn_drift_source_psi is of.", "model", "source"
         )
 
+    def _declare_samples(self) -> None:
+        self._samples = self._counter("rcnn_samples", "Images and answers kept for review.", "reason")
+        self._samples_dropped = self._counter(
+            "rcnn_samples_dropped", "Images and answers worth a review that were not kept.", "reason"
+        )
+        self._samples_kept = self._gauge("rcnn_samples_kept", "Samples in the store, of all pods that share it.")
+        self._samples_bytes = self._gauge("rcnn_samples_bytes", "What they take there.")
+
     def _declare_models(self) -> None:
         info = ("model", "version", "digest", "engine", "precision")
         self._model_info = self._gauge("rcnn_model_info", "1 for each model served.", *info)
@@ -148,22 +145,6 @@ class Metrics:
                 ("process_memory_used_bytes", "Device memory in use by this process; absent where NVML hides it."),
             )
         }
-
-    def _counter(self, name: str, help: str, *labels: str) -> Counter:
-        self.declared.append(Declared(f"{name}_total", "counter", help, labels, ()))
-        return Counter(name, help, labels, registry=self.registry)
-
-    def _gauge(self, name: str, help: str, *labels: str) -> Gauge:
-        self.declared.append(Declared(name, "gauge", help, labels, ()))
-        return Gauge(name, help, labels, registry=self.registry)
-
-    def _histogram(self, name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        self.declared.append(Declared(name, "histogram", help, labels, buckets))
-        return Histogram(name, help, labels, buckets=buckets, registry=self.registry)
-
-    def asgi_app(self) -> Callable[..., Any]:
-        """Answers scrapes, in OpenMetrics where the scraper asks for it."""
-        return make_asgi_app(self.registry)
 
     def answered(self, answer: Answer) -> None:
         self.statistics.answered(answer)
@@ -219,6 +200,16 @@ class Metrics:
 
     def shadow_dropped(self, reason: str) -> None:
         self._shadow_dropped.labels(reason).inc()
+
+    def sample_kept(self, reason: str) -> None:
+        self._samples.labels(reason).inc()
+
+    def sample_dropped(self, reason: str) -> None:
+        self._samples_dropped.labels(reason).inc()
+
+    def samples_changed(self, kept: int, used_bytes: int) -> None:
+        self._samples_kept.set(kept)
+        self._samples_bytes.set(used_bytes)
 
     def in_flight(self, count: int) -> None:
         self.in_flight_now = count

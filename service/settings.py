@@ -133,6 +133,26 @@ class Settings(BaseSettings):
     """Answered images a second, at most, held against the bundle's baseline.json. 0: no look-out for drift."""
     drift_most_sources: int = Field(16, ge=0)
     """Senders (X-Source) whose drift is told apart; those after them are one. 0: nobody's."""
+    samples_url: str = ""
+    """Folder or fsspec address where some images and answers are kept for review: docs/sampling.md. Empty: none are."""
+    samples_key: Path | None = None
+    """File of keys that samples are sealed with, as `rcnn samples key` prints them. Asked for with samples_url."""
+    samples_unencrypted: bool = False
+    """Keep samples readable for whoever reads the store, instead of samples_key."""
+    samples_per_minute: int = Field(10, gt=0)
+    """Samples in any sixty seconds at most, a fifth of them for each of the five reasons there are. Of one pod."""
+    samples_max_mb: float = Field(1_000.0, gt=0)
+    """All samples at samples_url together, in millions of bytes; the oldest make room for new ones."""
+    samples_ttl_hours: float = Field(168.0, gt=0)
+    """How long a sample is kept at most, while a pod that samples is running."""
+    samples_random_share: float = Field(0.001, ge=0, le=1)
+    """Share of the answers chosen for no reason, beside those chosen for one."""
+    samples_near_threshold: float = Field(0.05, ge=0, le=1)
+    """A score less than this above the threshold makes an answer worth a look."""
+    samples_blur: Annotated[tuple[str, ...], NoDecode] = ()
+    """Classes whose boxes are made unrecognizable before an image is kept, comma-separated."""
+    samples_queue_mb: float = Field(32.0, gt=0)
+    """Images that may wait to be written, in millions of bytes; beyond it they are dropped and counted."""
     traces_url: str = ""
     """Where traces are posted by OTLP over HTTP, such as http://collector:4318/v1/traces. Empty: nowhere."""
     trace_sample_ratio: float = Field(0.1, ge=0, le=1)
@@ -144,7 +164,7 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     """json: one object a line, for machines. console: for people."""
 
-    @field_validator("bundles", mode="before")
+    @field_validator("bundles", "samples_blur", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
@@ -180,6 +200,14 @@ class Settings(BaseSettings):
         if any(parts) and not all(parts):
             raise ValueError(
                 "token_keys, token_issuer and token_audience go together: a token for others is not for us"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _samples_are_sealed(self) -> "Settings":
+        if self.samples_url and (self.samples_key is None) != self.samples_unencrypted:
+            raise ValueError(
+                "samples_url asks for either samples_key (rcnn samples key makes one) or samples_unencrypted=true"
             )
         return self
 

@@ -29,6 +29,14 @@ class ShadowObserver(Protocol):
     def shadow_dropped(self, reason: str) -> None: ...
 
 
+class PairReader(Protocol):
+    """Reads each question with the answer given and how the candidate's differs. Takes microseconds, never raises."""
+
+    def paired(
+        self, picture: bytes, options: DetectOptions, score_threshold: float, answer: Answer, pairing: Pairing
+    ) -> None: ...
+
+
 @dataclass(frozen=True)
 class Candidate:
     """Who is asked, how often, and how patiently. name is the label its counters carry."""
@@ -60,9 +68,13 @@ class Shadow:
     """Used on one event loop: `consider` at any time after `start` and before `close`."""
 
     def __init__(
-        self, candidate: Candidate, observer: ShadowObserver, draw: Callable[[], float] = random.random
+        self,
+        candidate: Candidate,
+        observer: ShadowObserver,
+        reader: PairReader | None = None,
+        draw: Callable[[], float] = random.random,
     ) -> None:
-        self._candidate, self._observer, self._draw = candidate, observer, draw
+        self._candidate, self._observer, self._reader, self._draw = candidate, observer, reader, draw
         self._waiting: asyncio.Queue[_Question] = asyncio.Queue()
         self._waiting_bytes = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -117,6 +129,9 @@ class Shadow:
             self._observer.shadow_paired(model, name, CANDIDATE_FAILED, None)
         else:
             self._observer.shadow_paired(model, name, pairing, slowdown)
+            if self._reader is not None:
+                asked = question.image, question.options, question.score_threshold, question.answer
+                self._reader.paired(*asked, pairing)
 
     async def _answer(self, question: _Question) -> dict[str, Any]:
         """The candidate's JSON. Raises CandidateFailed or CandidateRefused."""

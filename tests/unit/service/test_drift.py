@@ -196,3 +196,15 @@ def test_only_answers_to_the_models_own_options_are_looked_at_and_no_more_than_a
     drift.close()
     window = drift._watched["toy"].windows
     assert window[None]._in_it == 1 and window["camera-1"]._in_it == 1
+
+
+def test_it_can_be_asked_whether_a_model_or_a_source_has_drifted() -> None:
+    """As its last window was judged; of a model nobody watches: no."""
+    pool, drift = observed("nuclei"), Drift(Limits(1, 1), Metrics(), images_per_s=1, most_sources=4)
+    drift.watch(MODEL, shipped("nuclei"))
+    for image in (pool["same"] * 5)[:100]:
+        drift.observed("toy", image)
+    assert not drift.has_drifted("toy") and not drift.has_drifted("nobody")
+    for image in pool["other"][:50]:
+        drift.observed("toy", image, "camera-7")
+    assert drift.has_drifted("toy", "camera-7")

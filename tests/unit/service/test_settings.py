@@ -48,3 +48,12 @@ def test_a_request_that_could_never_be_admitted_is_found_at_start() -> None:
 def test_every_setting_tells_its_consequence(name: str) -> None:
     """`rcnn serve --help` has a sentence for each."""
     assert (Settings.model_fields[name].description or "").endswith(".")
+
+
+def test_samples_ask_for_a_key_or_for_a_plain_word_that_there_is_none() -> None:
+    """Both would say two things."""
+    assert read_settings(samples_url="kept", samples_key="key").samples_blur == ()
+    assert read_settings(samples_url="kept", samples_unencrypted="true", samples_blur="a,b").samples_blur == ("a", "b")
+    for wrong in ({}, {"samples_key": "key", "samples_unencrypted": "true"}):
+        with pytest.raises(ValidationError, match="either samples_key"):
+            read_settings(samples_url="kept", **wrong)

@@ -1,0 +1,41 @@
+"""A registry that remembers what was declared in it. With metrics.py, the only importer of prometheus_client."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_asgi_app
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One metric family as it was declared. name is the one queries use; buckets only where it is a histogram."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...]
+    buckets: tuple[float, ...]
+
+
+class MetricRegistry:
+    """Metrics in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry, self.declared = CollectorRegistry(), list[Declared]()
+
+    def asgi_app(self) -> Callable[..., Any]:
+        """Answers scrapes, in OpenMetrics where the scraper asks for it."""
+        return make_asgi_app(self.registry)
+
+    def _counter(self, name: str, help: str, *labels: str) -> Counter:
+        self.declared.append(Declared(f"{name}_total", "counter", help, labels, ()))
+        return Counter(name, help, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help: str, *labels: str) -> Gauge:
+        self.declared.append(Declared(name, "gauge", help, labels, ()))
+        return Gauge(name, help, labels, registry=self.registry)
+
+    def _histogram(self, name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        self.declared.append(Declared(name, "histogram", help, labels, buckets))
+        return Histogram(name, help, labels, buckets=buckets, registry=self.registry)

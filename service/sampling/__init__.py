@@ -1,0 +1,1 @@
+"""Some questions and answers kept for people to look at: few, redacted, sealed and not for long. Off by default."""
