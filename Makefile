@@ -89,6 +89,10 @@ fuzz-wire: install ## strange bytes at every door of a real server: make fuzz-wi
 loadtest: install ## load on a running service: make loadtest SCENARIO=overload ARGS="--images folder"
 	$(RUN) python -m loadtests $(SCENARIO) $(ARGS)
 
+.PHONY: soak
+soak: install ## half an hour at 80 % of the capacity, a fifth of the images broken: make soak ARGS="--minutes 120"
+	$(RUN) python -m loadtests.soak $(ARGS)
+
 gate-proof: install ## how often the canary judge is wrong, beside rival rules: make gate-proof DATA=folder with bccd/ and nuclei/
 	@test -n "$(DATA)" || { echo "make gate-proof: set DATA to a folder with bccd/ and nuclei/; docs/zoo.md says where to get them"; exit 2; }
 	$(RUN) python -m deploy.judge.proof $(DATA) $(ARGS)

@@ -49,6 +49,24 @@ def to_svg(figure: Figure) -> str:
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
+def soak_figure(
+    moments_s: Sequence[float], resident_mb: Sequence[float], p95_ms: Sequence[float], planned_s: float
+) -> Figure:
+    """Memory over time above p95 over time; p95_ms: of equal parts of the time."""
+    figure = Figure(figsize=(10, 5.5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper.plot([moment_s / 60 for moment_s in moments_s], resident_mb, color=OK_COLOUR, linewidth=1)
+    upper.set_ylabel("resident memory, MB")
+    middles_min = [(index + 0.5) * planned_s / len(p95_ms) / 60 for index in range(len(p95_ms))]
+    lower.plot(middles_min, p95_ms, color=OK_COLOUR, marker="o", markersize=3, linewidth=1)
+    lower.set_ylabel("p95, ms")
+    lower.set_xlabel("minutes")
+    for axes in (upper, lower):
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    return figure
+
+
 def bar_figure(title: str, bars: Sequence[tuple[str, float]], unit: str, target: float | None = None) -> Figure:
     """Horizontal bars with their values, and a line where they should reach."""
     figure = Figure(figsize=(8, 0.8 + 0.45 * len(bars)), layout="constrained")
