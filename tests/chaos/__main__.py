@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.chaos.faults import FAULTS, Fault, Scene, versions_of_toy
 from tests.chaos.load import Steady, by_status, outcomes, p95_ms, settled, unaccounted
+from tests.chaos.network import Cable
 from tests.chaos.proxy import Proxy
 from tests.chaos.server import Server
 
@@ -49,8 +50,11 @@ async def play(fault: Fault, folder: Path) -> Row:
         "engine_hang_s": 2,
         "header_timeout_ms": 2_000,
     }
-    scene = Scene([Server(settings, folder / f"{index}.log") for index in range(fault.replicas)], folder)
     async with AsyncExitStack() as stack:
+        cable = stack.enter_context(Cable()) if fault.over_cable else None
+        host, prefix = (cable.server_host, cable.prefix) if cable else ("127.0.0.1", ())
+        replicas = [Server(settings, folder / f"{index}.log", host, prefix) for index in range(fault.replicas)]
+        scene = Scene(replicas, folder, cable=cable)
         for server in scene.servers:
             stack.callback(server.stop)
             await asyncio.to_thread(server.start)

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from service.bundle import write_bundle
+from tests.chaos.network import Cable
 from tests.chaos.server import Server
 from tests.conftest import MANIFEST, encode_picture
 
@@ -27,6 +28,7 @@ class Scene:
     servers: list[Server]
     folder: Path
     notes: list[str] = field(default_factory=list)
+    cable: Cable | None = None
     beside: Counter[str] = field(default_factory=Counter)  # outcomes in the metrics of requests that are not the load's
 
     @property
@@ -51,6 +53,7 @@ class Fault:
     may_fail: frozenset[str] = frozenset()
     replicas: int = 1
     corrupt_every: int = 0
+    over_cable: bool = False  # the server is in a network of its own
     dies: bool = False  # a replica's metrics die with it: only the client's side is accounted
 
 
@@ -172,6 +175,25 @@ async def address_space(scene: Scene) -> None:
     scene.notes.append(f"five images of 40 megapixels: {', '.join(statuses)}")
 
 
+async def cut(scene: Scene) -> None:
+    """The cable out for three seconds."""
+    await _without_cable(scene, 3.0)
+
+
+async def lossy(scene: Scene) -> None:
+    """A tenth of all packets lost, in bursts of 50 ms, for five seconds."""
+    for _ in range(10):
+        await _without_cable(scene, 0.05)
+        await asyncio.sleep(0.45)
+
+
+async def _without_cable(scene: Scene, seconds: float) -> None:
+    assert scene.cable is not None
+    await asyncio.to_thread(scene.cable.pull)
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(scene.cable.plug)
+
+
 async def full_disk(scene: Scene) -> None:
     """The engine's cache on a file system of 64 kB that is full, and a real model that is started on it."""
     folder = scene.folder / "full"
@@ -205,6 +227,7 @@ def versions_of_toy(folder: Path) -> Path:
     return folder / "toy" / "1"
 
 
+_UNREACHED = frozenset({"no connection", "connection lost"})  # no service can answer who does not reach it
 FAULTS = (
     Fault("nothing", nothing, 3),
     Fault("kill -9, two replicas", kill, 30, replicas=2, dies=True),
@@ -219,4 +242,6 @@ FAULTS = (
     Fault("engine short of memory", short_of_memory, 5),
     Fault("address space all but used up", address_space, 15, frozenset({"429"})),
     Fault("disk full", full_disk, 60),
+    Fault("network cut for 3 s", cut, 8, _UNREACHED, over_cable=True),
+    Fault("a tenth of all packets lost for 5 s", lossy, 8, _UNREACHED, over_cable=True),
 )
