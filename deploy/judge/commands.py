@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.judge.calibrate_command import calibrate
 from deploy.judge.options import (
     AsJson,
     Candidate,
@@ -147,6 +148,7 @@ def watch(
 
 
 app.command()(rollout)
+app.command()(calibrate)
 
 
 @app.command()
