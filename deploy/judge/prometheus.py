@@ -10,7 +10,7 @@ import httpx
 
 from deploy.judge.shadow_gate import Buckets, ShadowCounts
 
-_MOST_POINTS = 10_000  # Prometheus answers at most 11 000 a series
+_MOST_POINTS = 1_000  # of a series: over hours it is scraped less often, and a judge has little memory
 
 
 class PrometheusUnavailable(Exception):
