@@ -22,6 +22,7 @@ from deploy.judge.options import (
     PrometheusUrl,
     Rate,
     Selector,
+    Since,
     Twin,
     give,
 )
@@ -114,7 +115,7 @@ def watch(
     twin: Twin = None,
     horizon_minutes: Horizon = 60.0,
     every_s: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 15.0,
-    since: Annotated[float | None, typer.Option(help="Start of the rollout, seconds since the epoch; now.")] = None,
+    since: Since = None,
     undecided_means: Annotated[
         Decision, typer.Option(help="What the horizon makes of undecided; unfit evidence stays undecided.")
     ] = Decision.UNDECIDED,

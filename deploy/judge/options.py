@@ -21,6 +21,7 @@ Rate = Annotated[float, typer.Option(min=0, help="Pairs a minute: requests a min
 Margin = Annotated[float, typer.Option(min=0, max=1, help="Disagreement allowed above the floor.")]
 Floor = Annotated[float, typer.Option(min=0, max=1, help="Disagreement of two stable replicas.")]
 Errors = Annotated[float, typer.Option(min=0, max=1, help="Share of images the candidate may fail on.")]
+Since = Annotated[float | None, typer.Option(help="Start of the rollout, seconds since the epoch; now.")]
 Twin = Annotated[str | None, typer.Option(help="Name a stable replica is shadowed by: measures the floor.")]
 
 

@@ -20,6 +20,7 @@ from deploy.judge.options import (
     Out,
     PrometheusUrl,
     Selector,
+    Since,
     Twin,
     give,
 )
@@ -54,6 +55,7 @@ def rollout(
     ] = Decision.UNDECIDED,
     selector: Selector = "",
     twin: Twin = None,
+    since: Since = None,
     disagreement: Margin = 0.05,
     floor: Floor = 0.0,
     errors: Errors = 0.002,
@@ -81,7 +83,7 @@ def rollout(
         _refuse(f"--weights {error}")
     split = Split(_cluster(api, token_file, ca_file), routes, stable, canary)
     steps = Steps(rising, least_s, horizon_minutes * 60, every_s, undecided_means)
-    asked, start = Rollout(candidate, selector, twin), time.time()
+    asked, start = Rollout(candidate, selector, twin), time.time() if since is None else since
     policy = Policy(errors=errors, disagreement=disagreement, floor=floor)
     verdict = _climb(split, steps, lambda: look(Prometheus(prometheus), asked, policy, start, time.time()))
     give(verdict, out, key, as_json)

@@ -23,6 +23,7 @@ from deploy.judge.verdict import Decision
 from deploy.judge.watch import Rollout, at_horizon, look
 from service.bundle import Bundle
 from tests.conftest import Served, encode_picture, run_server
+from tests.unit.deploy.judge.api_server import TOKEN, route, serving
 
 pytestmark = pytest.mark.slow  # hundreds of requests, several servers
 PATIENCE_S = 60.0
@@ -135,6 +136,18 @@ def test_the_command_rolls_back_a_candidate_that_is_down_and_says_so(
     assert (code, found["decision"]) == (1, "rollback")
     assert found["subject"]["images"] == {"candidate_error": PAIRS}
     assert "rollback" in (tmp_path / "report.html").read_text()
+
+
+def test_a_rollout_takes_traffic_back_on_real_evidence(prometheus: RunningPrometheus, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    options = ["--candidate", "down", "--since", str(time.time() - 600), "--prometheus", prometheus.url]
+    options += ["--namespace", "vision", "--stable", "rcnn", "--canary", "next", "--http-route", "rcnn"]
+    with serving(route("HTTPRoute", {"rcnn": 100, "next": 0})) as kubernetes:
+        account = ["--api", kubernetes.url, "--token-file", str(tmp_path / "token")]
+        code, found = gate("rollout", *options, *account)
+        assert (code, found["decision"]) == (1, "rollback")
+        assert found["subject"]["images"] == {"candidate_error": PAIRS}
+        assert kubernetes.weights == [5, 0]
 
 
 def test_the_stable_twin_sets_the_floor(prometheus: RunningPrometheus) -> None:
