@@ -92,7 +92,8 @@ def http_servers(inside: Inside, settings: Settings) -> tuple[HttpServer, HttpSe
 
 def _main_app(inside: Inside, settings: Settings, door: RestDoor, oip: OipRestDoor) -> RestGuard:
     status = StatusDoor(inside.models, inside.health, inside.metrics)
-    app = create_rest_app(door, status, version("rcnn"), inside.tracer, secured=inside.guard.is_on)
+    secured, release = inside.guard.is_on, settings.release
+    app = create_rest_app(door, status, version("rcnn"), inside.tracer, secured=secured, release=release)
     app.router.routes.extend(oip.routes())
     refusing = EarlyRefusal(app, inside.predictor, inside.accounting)
     return RestGuard(refusing, inside.guard, inside.accounting, main_rules(admin_here=not settings.admin_port_only))

@@ -18,6 +18,7 @@ def shadow_from(settings: Settings, observer: ShadowObserver, reader: PairReader
     candidate = Candidate(
         settings.shadow_url,
         settings.shadow_candidate,
+        settings.release,
         settings.shadow_share,
         settings.shadow_timeout_ms / 1e3,
         int(settings.shadow_queue_mb * 1e6),

@@ -91,10 +91,12 @@ class Settings(BaseSettings):
     """Encoded mask bytes of one image's answer at most; a caller who asks for more is told what to change."""
     response_cache_mb: float = Field(0.0, ge=0)
     """Memory for answers kept for equal bytes, options and model, in millions of bytes. 0: every image is looked at."""
+    release: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")
+    """What this release is called. REST answers carry it (X-Release), and a shadowed candidate is counted under it."""
     shadow_url: str = Field("", pattern=r"^(https?://[^\s/]+/?)?$")
     """Address of a candidate that is asked a share of the requests too, to compare answers. Empty: none."""
     shadow_candidate: str = Field("candidate", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    """What the candidate is called in the counters of pairs: a name for each release, or their counts mix."""
+    """What a candidate that does not say its release is counted under: a name for each, or their counts mix."""
     shadow_share: float = Field(0.1, ge=0, le=1)
     """Share of the requests that the candidate is asked too."""
     shadow_timeout_ms: float = Field(10_000.0, gt=0)

@@ -3,10 +3,15 @@ A share of the requests asked again of a candidate, beside the answers given to 
 
 Clients never wait for it: a question goes into a queue bounded in bytes, or is dropped and counted. The candidate gets
 the image and the options, built anew: no header of the client's, and so no credentials, ever leave this process.
+
+A candidate that says which release it is (X-Release) is counted under that name. Behind one address there may be first
+one release, then the next, and between rollouts this very one: itself it asks only now and then, and counts no pairs.
 """
 
 import asyncio
 import random
+import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
@@ -20,6 +25,8 @@ from service.pairing import CANDIDATE_FAILED, Pairing, pair
 
 _ASKED_AT_ONCE = 2
 _TOO_MANY_REQUESTS = 429
+_SAME_RELEASE_REST_S = 15.0  # between looks whether a candidate has come to the address
+_RELEASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class ShadowObserver(Protocol):
@@ -39,10 +46,11 @@ class PairReader(Protocol):
 
 @dataclass(frozen=True)
 class Candidate:
-    """Who is asked, how often, and how patiently. name is the label its counters carry."""
+    """Who is asked, how often, and how patiently."""
 
     url: str
-    name: str
+    name: str  # the label its counters carry unless it says its release
+    own_release: str  # of the one that asks; empty: it has no name
     share: float  # of requests, 0 to 1
     timeout_s: float
     queue_bytes: int
@@ -64,6 +72,10 @@ class CandidateRefused(Exception):
     """The candidate has too much to do: says nothing about what it would have seen."""
 
 
+class SameRelease(Exception):
+    """No candidate is there: it is this release that answers."""
+
+
 class Shadow:
     """Used on one event loop: `consider` at any time after `start` and before `close`."""
 
@@ -77,6 +89,7 @@ class Shadow:
         self._candidate, self._observer, self._reader, self._draw = candidate, observer, reader, draw
         self._waiting: asyncio.Queue[_Question] = asyncio.Queue()
         self._waiting_bytes = 0
+        self._name, self._rest_until_s = candidate.name, 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
 
@@ -99,7 +112,7 @@ class Shadow:
         self, picture: bytes | NDArray[np.uint8], options: DetectOptions, score_threshold: float, answer: Answer
     ) -> None:
         """A client has been answered; the candidate may be asked the same. Takes microseconds and never raises."""
-        if self._draw() >= self._candidate.share:
+        if self._draw() >= self._candidate.share or time.monotonic() < self._rest_until_s:
             return
         if not isinstance(picture, bytes):
             self._observer.shadow_dropped("pixels")  # encoding them anew would cost more than they tell
@@ -118,23 +131,26 @@ class Shadow:
                 self._waiting_bytes -= len(question.image)
 
     async def _ask(self, question: _Question) -> None:
-        model, name = question.answer.model.name, self._candidate.name
+        model = question.answer.model.name
         try:
-            body = await self._answer(question)
+            name, body = await self._answer(question)
             compare = asyncio.get_running_loop().run_in_executor(self._thread, _compared, question, body)
             pairing, slowdown = await compare
+        except SameRelease:
+            self._observer.shadow_dropped("same_release")
+            self._rest_until_s = time.monotonic() + _SAME_RELEASE_REST_S
         except CandidateRefused:
             self._observer.shadow_dropped("refused")
         except CandidateFailed:
-            self._observer.shadow_paired(model, name, CANDIDATE_FAILED, None)
+            self._observer.shadow_paired(model, self._name, CANDIDATE_FAILED, None)
         else:
             self._observer.shadow_paired(model, name, pairing, slowdown)
             if self._reader is not None:
                 asked = question.image, question.options, question.score_threshold, question.answer
                 self._reader.paired(*asked, pairing)
 
-    async def _answer(self, question: _Question) -> dict[str, Any]:
-        """The candidate's JSON. Raises CandidateFailed or CandidateRefused."""
+    async def _answer(self, question: _Question) -> tuple[str, dict[str, Any]]:
+        """The candidate's name and JSON. Raises CandidateFailed, CandidateRefused or SameRelease."""
         import httpx
 
         try:
@@ -145,6 +161,7 @@ class Shadow:
                     content=question.image,
                     headers={"Content-Type": "application/octet-stream"},
                 )
+            name = self._named(response.headers.get("X-Release", ""))
             if response.status_code == _TOO_MANY_REQUESTS:
                 raise CandidateRefused
             response.raise_for_status()
@@ -153,7 +170,15 @@ class Shadow:
             raise CandidateFailed(str(error)) from error
         if not isinstance(body, dict):
             raise CandidateFailed("not an object")
-        return body
+        return name, body
+
+    def _named(self, release: str) -> str:
+        """Who answers, remembered for answers that never come. Raises SameRelease; what is no name becomes no label."""
+        if release and release == self._candidate.own_release:
+            raise SameRelease
+        if _RELEASE_NAME.fullmatch(release):
+            self._name = release
+        return self._name
 
 
 def to_query(options: DetectOptions) -> list[tuple[str, str | int | float | bool | None]]:

@@ -128,3 +128,24 @@ def test_no_credentials_reach_the_candidate_and_all_options_do(toy_bundle: Bundl
     for option in ("classes=thing", "nms=soft_linear", "class_agnostic=true", "class_score_thresholds=other%3A0.4"):
         assert option in line
     assert "score_threshold=" not in line.replace("class_score_thresholds", "")
+
+
+def named(bundle: Bundle, release: str) -> dict[str, str]:
+    return {"RCNN_ENGINE": "fake", "RCNN_BUNDLES": str(bundle.root), "RCNN_RELEASE": release}
+
+
+def test_a_candidate_that_says_its_release_is_counted_under_it(toy_bundle: Bundle) -> None:
+    with run_server(named(toy_bundle, "v7")) as candidate, stable(toy_bundle, candidate.http_url) as server:
+        assert httpx.get(f"{candidate.http_url}/v1/nothing").headers["X-Release"] == "v7"
+        (answer,) = ask(server)
+        assert "X-Release" not in answer.headers
+        eventually(lambda: counted(server, "rcnn_shadow_pairs_total", candidate="v7") == 1)
+
+
+def test_a_release_that_meets_itself_counts_no_pairs_and_asks_no_more_for_a_while(toy_bundle: Bundle) -> None:
+    with run_server(named(toy_bundle, "v7")) as twin, stable(toy_bundle, twin.http_url, release="v7") as server:
+        ask(server)
+        eventually(lambda: counted(server, "rcnn_shadow_dropped_total", reason="same_release") == 1)
+        ask(server, 5)
+        assert counted(twin, "rcnn_requests_total") == 1
+        assert counted(server, "rcnn_shadow_pairs_total") == 0
