@@ -5,6 +5,7 @@ import typer
 from model.calibrate_command import calibrate
 from model.evaluate_command import evaluate
 from model.export_command import architectures, export
+from model.quantise_command import quantise
 from model.train_command import train
 from service.logs import configure_logs
 
@@ -22,3 +23,4 @@ app.command()(export)
 app.command()(architectures)
 app.command()(evaluate)
 app.command()(calibrate)
+app.command()(quantise)

@@ -113,6 +113,8 @@ class Manifest(_Part):
     provenance: dict[str, Any]
     keypoints: Skeleton | None = None
     calibration: ScoreCalibration | None = None
+    engines: tuple[Literal["onnx", "openvino"], ...] | None = Field(None, min_length=1)
+    """Those its graphs were judged on, `auto` chooses among them; None: any."""
 
     @model_validator(mode="after")
     def _scores_are_of_labels_there_are(self) -> "Manifest":

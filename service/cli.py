@@ -242,6 +242,12 @@ def calibrate(context: typer.Context) -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def quantise(context: typer.Context) -> None:
+    """Make an int8 bundle of one, if that costs no more AP than allowed."""
+    _run_model_command("quantise", context)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def gate(context: typer.Context) -> None:
     """Judge a release: promote (exit 0), rollback (1) or undecided (3)."""
     try:

@@ -37,8 +37,8 @@ def create_engine(
     name: EngineName, bundle: Bundle, threads: int, options: EngineOptions, fake_delay_s: float, log: Log
 ) -> Engine:
     """
-    An engine with bundle loaded. `auto` times one image on the smallest canvas with each engine that is installed,
-    and keeps the outcome in the cache for the next start.
+    An engine with bundle loaded. `auto` times one image on the smallest canvas with each engine that is installed
+    and, where the bundle names some, that it was judged on, and keeps the outcome in the cache for the next start.
 
     Raises BundleInvalid if a graph refers to other files, no engine is installed, the one asked for is not, or none can
     load the bundle.
@@ -47,7 +47,8 @@ def create_engine(
         return FakeEngine(fake_delay_s, options.fault_file)
     for graph in GRAPHS[bundle.manifest.task]:
         check_self_contained(bundle.path(graph))
-    installed = {n: v for n in (_AUTO if name == "auto" else (name,)) if (v := _version(n))}
+    judged_on = bundle.manifest.engines or _AUTO
+    installed = {n: v for n in (judged_on if name == "auto" else (name,)) if (v := _version(n))}
     if not installed:
         raise BundleInvalid(f"engine {name}: not installed; install rcnn[core], rcnn[openvino] or rcnn[gpu]")
 

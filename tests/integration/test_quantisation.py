@@ -1,0 +1,105 @@
+"""`rcnn quantise` on a shipped bundle: its golden images are what it is calibrated by and judged on."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import structlog
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from model.commands import app
+from model.quantise import NotQuantised
+from model.quantise import quantise as quantise_detector
+from service.bundle import Bundle, read_bundle
+from service.engine.base import EngineOptions
+from service.engine.choice import create_engine
+from service.selfcheck import self_check
+from tests.conftest import ZOO
+from tests.integration.labelled import golden_dataset
+
+BUNDLE = ZOO / "blood-cells"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_logs() -> Iterator[None]:
+    """The command sets up logging for a process of its own."""
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return golden_dataset(BUNDLE, tmp_path_factory.mktemp("labelled"))
+
+
+def quantise(data: Path, out: Path, *options: str) -> Result:
+    return CliRunner().invoke(app, ["quantise", str(BUNDLE), "--data", str(data), "--out", str(out), *options])
+
+
+@pytest.fixture(scope="module")
+def quantised(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Judged on three images, where one box more or less is points of AP."""
+    out = tmp_path_factory.mktemp("quantised")
+    result = quantise(labelled, out, "--calibrate-on", "val", "--max-drop", "0.2")
+    assert result.exit_code == 0, result.output
+    assert "onnx, int8: median" in result.output
+    return read_bundle(out / "blood-cells" / "1-int8")
+
+
+@pytest.mark.slow
+def test_an_int8_bundle_is_smaller_and_proves_itself(quantised: Bundle) -> None:
+    """Its golden answers hold on ONNX Runtime, which `auto` then is; it says what it was made of."""
+    source = read_bundle(BUNDLE)
+    assert quantised.path("detector.onnx").stat().st_size < 0.7 * source.path("detector.onnx").stat().st_size
+    engine = create_engine("auto", quantised, 1, EngineOptions(), 0.0, lambda _: None)
+    assert engine.name == "onnx"
+    self_check(quantised, engine)
+    told = quantised.manifest.provenance["quantisation"]
+    assert told["made_of"] == source.digest and told["method"] == "minmax" and told["calibration"]["images"] == 3
+    assert set(told["AP_after"]) >= {"box, all", "box, RBC", "box, WBC", "box, Platelets"}
+
+
+@pytest.mark.slow
+def test_the_first_and_last_layers_stay_in_floating_point(quantised: Bundle) -> None:
+    """So does RoiAlign; everything else with weights runs between QuantizeLinear and DequantizeLinear."""
+    graph = onnx.load(quantised.path("detector.onnx")).graph
+    maker = {output: node.op_type for node in graph.node for output in node.output}
+    is_int8 = {n.name: maker.get(n.input[1]) == "DequantizeLinear" for n in graph.node if n.op_type in ("Conv", "Gemm")}
+    left_out = set(quantised.manifest.provenance["quantisation"]["left_out"])
+    assert {name for name, int8 in is_int8.items() if not int8} == left_out
+    assert sum(is_int8.values()) > 25
+    assert {"/backbone/body/conv1/Conv", "/box_predictor/cls_score/Gemm", "/box_predictor/bbox_pred/Gemm"} <= left_out
+
+
+@pytest.mark.slow
+def test_a_bad_calibration_is_refused(labelled: Path, tmp_path: Path) -> None:
+    """Ranges taken from black images clip real ones: the class that suffers is named, nothing is written."""
+    data = Path(shutil.copytree(labelled, tmp_path / "data"))
+    document = json.loads((data / "val.json").read_text())
+    for image in document["images"]:
+        image["file_name"] = f"black-{image['id']}.png"
+        black = np.zeros((image["height"], image["width"], 3), np.uint8)
+        Image.fromarray(black).save(data / "images" / image["file_name"])
+    (data / "train.json").write_text(json.dumps(document))
+    result = quantise(data, tmp_path / "out", "--max-drop", "0.2")
+    assert result.exit_code == 1 and "not written: AP of box, Platelets 1.0000 -> " in result.output
+    assert not list((tmp_path / "out").rglob("manifest.json"))
+
+
+def test_calibration_images_that_are_none_are_refused(labelled: Path, tmp_path: Path) -> None:
+    """A folder without labels, a split that is missing, no image, one that cannot be read: each is named."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert f"{empty} holds no annotations" in quantise(empty, tmp_path / "out").output.replace("\n", " ")
+    assert "split train" in quantise(labelled, tmp_path / "out").output
+    with pytest.raises(NotQuantised, match="at least one image"):
+        quantise_detector(read_bundle(BUNDLE), [], "minmax", tmp_path / "int8.onnx")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    with pytest.raises(NotQuantised, match=r"calibration image .*broken\.png"):
+        quantise_detector(read_bundle(BUNDLE), [broken], "minmax", tmp_path / "int8.onnx")
