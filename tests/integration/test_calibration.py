@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import structlog
 from PIL import Image, ImageOps
 from typer.testing import CliRunner, Result
 
@@ -23,13 +21,6 @@ from tests.integration.labelled import altered, golden_dataset
 
 BUNDLE = ZOO / "blood-cells"
 FLIPS = [(False, False), (True, False), (False, True), (True, True)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_logs() -> Iterator[None]:
-    """The command sets up logging for a process of its own."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import structlog
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -23,13 +21,6 @@ from tests.conftest import ZOO
 from tests.integration.labelled import golden_dataset
 
 BUNDLE = ZOO / "blood-cells"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_logs() -> Iterator[None]:
-    """The command sets up logging for a process of its own."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module")
