@@ -153,7 +153,11 @@ def test_an_address_nobody_knows_is_refused_at_once(seal: Seal) -> None:
         store("carrierpigeon://loft", seal)
 
 
-@pytest.mark.parametrize("content", ["", "short", "AAAA", "é" * 44, new_key()[:-4]])
+@pytest.mark.parametrize(
+    "content",
+    ["", "short", "AAAA", "é" * 44, new_key()[:-4]],
+    ids=["empty", "short", "three bytes", "not ASCII", "cut short"],
+)
 def test_a_file_without_whole_keys_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "samples.key"
     file.write_text(content)
