@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.chaos.clock import clock_from
 from tests.chaos.faults import FAULTS, Fault, Scene, versions_of_toy
 from tests.chaos.load import Steady, by_status, outcomes, p95_ms, settled, unaccounted
 from tests.chaos.network import Cable
@@ -53,8 +54,9 @@ async def play(fault: Fault, folder: Path) -> Row:
     async with AsyncExitStack() as stack:
         cable = stack.enter_context(Cable()) if fault.over_cable else None
         host, prefix = (cable.server_host, cable.prefix) if cable else ("127.0.0.1", ())
-        replicas = [Server(settings, folder / f"{index}.log", host, prefix) for index in range(fault.replicas)]
-        scene = Scene(replicas, folder, cable=cable)
+        scene = Scene([], folder, cable=cable)
+        clock = clock_from(scene.clock_file) if fault.clock_from_file else {}
+        scene.servers += [Server(settings, folder / f"{i}.log", host, prefix, clock) for i in range(fault.replicas)]
         for server in scene.servers:
             stack.callback(server.stop)
             await asyncio.to_thread(server.start)

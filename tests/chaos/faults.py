@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -9,6 +10,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -39,6 +41,10 @@ class Scene:
     def fault_file(self) -> Path:
         return self.folder / "fault"
 
+    @property
+    def clock_file(self) -> Path:
+        return self.folder / "clock"
+
 
 Inject = Callable[[Scene], Awaitable[None]]
 
@@ -53,6 +59,7 @@ class Fault:
     may_fail: frozenset[str] = frozenset()
     replicas: int = 1
     corrupt_every: int = 0
+    clock_from_file: bool = False  # the server's wall clock can be set
     over_cable: bool = False  # the server is in a network of its own
     dies: bool = False  # a replica's metrics die with it: only the client's side is accounted
 
@@ -175,6 +182,17 @@ async def address_space(scene: Scene) -> None:
     scene.notes.append(f"five images of 40 megapixels: {', '.join(statuses)}")
 
 
+async def clock_jumps(scene: Scene) -> None:
+    """The wall clock goes forward two hours, back a day, and is right again, two seconds each."""
+    for offset_s in (7_200, -86_400, 0):
+        scene.clock_file.write_text(str(offset_s))
+        await asyncio.sleep(2)
+    lines = (scene.folder / "0.log").read_text().splitlines()
+    stamps = [datetime.fromisoformat(json.loads(line)["timestamp"]) for line in lines]
+    span_h = (max(stamps) - min(stamps)).total_seconds() / 3600
+    scene.notes.append(f"the log's stamps are up to {span_h:.0f} hours apart")
+
+
 async def cut(scene: Scene) -> None:
     """The cable out for three seconds."""
     await _without_cable(scene, 3.0)
@@ -242,6 +260,7 @@ FAULTS = (
     Fault("engine short of memory", short_of_memory, 5),
     Fault("address space all but used up", address_space, 15, frozenset({"429"})),
     Fault("disk full", full_disk, 60),
+    Fault("the wall clock jumps: 2 h forward, a day back", clock_jumps, 8, clock_from_file=True),
     Fault("network cut for 3 s", cut, 8, _UNREACHED, over_cable=True),
     Fault("a tenth of all packets lost for 5 s", lossy, 8, _UNREACHED, over_cable=True),
 )

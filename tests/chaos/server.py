@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
@@ -24,12 +25,17 @@ class Server:
     """One replica. Log lines go to a file."""
 
     def __init__(
-        self, settings: Mapping[str, object], log: Path, host: str = "127.0.0.1", prefix: tuple[str, ...] = ()
+        self,
+        settings: Mapping[str, object],
+        log: Path,
+        host: str = "127.0.0.1",
+        prefix: tuple[str, ...] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.host, self.port, self.metrics_port, self.grpc_port = host, free_port(), free_port(), free_port()
         ports = {"HOST": host, "HTTP_PORT": self.port, "GRPC_PORT": self.grpc_port, "METRICS_PORT": self.metrics_port}
         chosen = {f"RCNN_{name.upper()}": str(value) for name, value in {**ports, **settings}.items()}
-        self._environment, self._log = {**os.environ, **chosen}, log
+        self._environment, self._log = {**os.environ, **chosen, **environment}, log
         self.process: subprocess.Popen[bytes] | None = None
         self.prefix = prefix  # such as ip netns exec
 
