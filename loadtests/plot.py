@@ -61,8 +61,8 @@ def soak_figure(
     lower.plot(middles_min, p95_ms, color=OK_COLOUR, marker="o", markersize=3, linewidth=1)
     lower.set_ylabel("p95, ms")
     lower.set_xlabel("minutes")
-    for axes in (upper, lower):
-        axes.set_ylim(bottom=0)
+    for axes, values in ((upper, resident_mb), (lower, p95_ms)):
+        axes.set_ylim(0, 1.15 * float(np.nanmax([1e-9, *values])))
         axes.grid(alpha=0.3)
     return figure
 

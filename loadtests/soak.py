@@ -84,8 +84,9 @@ def main(
     console.print(tables.to_rich(result.table(f"soak, {minutes:g} minutes, {engine}")))
     out.mkdir(parents=True, exist_ok=True)
     setting = {"minutes": minutes, "engine": engine, "rate_per_s": rate_per_s, "corrupt_share": CORRUPT_SHARE}
+    series = {"moments_s": memory.moments_s, "resident_mb": memory.resident_mb}
     rows = [asdict(figure) | {"is_met": figure.is_met} for figure in result.figures]
-    (out / "soak.json").write_text(json.dumps({"setting": setting, "figures": rows}, indent=2) + "\n")
+    (out / "soak.json").write_text(json.dumps({"setting": setting, "figures": rows, "memory": series}, indent=2) + "\n")
     result.plots["soak"].savefig(out / "soak.png", dpi=110)
     console.print(f"wrote {out / 'soak.json'}, {out / 'soak.png'}")
     raise typer.Exit(0 if all(figure.is_met is not False for figure in result.figures) else 1)
