@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from PIL import Image
 
 from service.bundle import Bundle, write_bundle
@@ -49,6 +50,13 @@ class Served:
     metrics_url: str
     process: "subprocess.Popen[str]"
     log: list[str]  # grows as the server writes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_logs() -> Iterator[None]:
+    """Commands called in this process set up logging as for one of their own, on a stream that ends with the call."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

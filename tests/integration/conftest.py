@@ -18,7 +18,6 @@ from typing import Any
 
 import httpx
 import pytest
-import structlog
 from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page, expect, sync_playwright
 
 from tests.conftest import Served
@@ -86,13 +85,6 @@ class Visit:
             }"""
         )
         return count
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_logs() -> Iterator[None]:
-    """Commands called in this process set up logging as for one of their own, on a stream that ends with the call."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module")
