@@ -5,6 +5,7 @@ import typer
 from model.calibrate_command import calibrate
 from model.evaluate_command import evaluate
 from model.export_command import architectures, export
+from model.proposals_command import app as proposals
 from model.quantise_command import quantise
 from model.train_command import train
 from service.logs import configure_logs
@@ -24,3 +25,4 @@ app.command()(architectures)
 app.command()(evaluate)
 app.command()(calibrate)
 app.command()(quantise)
+app.add_typer(proposals, name="proposals")

@@ -248,6 +248,12 @@ def quantise(context: typer.Context) -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def proposals(context: typer.Context) -> None:
+    """Regions that may hold objects: selective search into a file, and the recall of such files."""
+    _run_model_command("proposals", context)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def gate(context: typer.Context) -> None:
     """Judge a release: promote (exit 0), rollback (1) or undecided (3)."""
     try:

@@ -1,0 +1,1 @@
+"""Where objects may be: selective search, a file, or a region proposal network."""
