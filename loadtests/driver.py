@@ -11,9 +11,10 @@ holds at a known concurrency, and says nothing about waiting: a slow server simp
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 from urllib.parse import urlencode, urlsplit
 
@@ -43,7 +44,7 @@ class Target:
     deadline_ms: int | None = None
     """Sent as X-Request-Timeout-Ms, so that the service can refuse what it cannot answer in time."""
     headers: Sequence[tuple[str, str]] = ()
-    """Sent as they are, such as ("X-Request-Priority", "high")."""
+    """Sent as they are, such as ("X-Request-Priority", "high"); a Host takes the place of the URL's."""
     trickle: Trickle | None = None
     """How a slow caller sends its body; None sends it at once."""
 
@@ -104,12 +105,18 @@ def _ignore(_: Sample) -> None:
     """The progress of those who do not want to hear of it."""
 
 
-async def drive_open(orders: Sequence[Order], *, clock: Clock | None = None, on_done: OnDone = _ignore) -> list[Sample]:
-    """Send each order when it is due, waiting for no answer in between. Samples come back in the order of orders."""
-    async with _warm_client(orders) as client, asyncio.TaskGroup() as group:
+async def drive_open(orders: Iterable[Order], *, clock: Clock | None = None, on_done: OnDone = _ignore) -> list[Sample]:
+    """
+    Send each order when it is due, waiting for no answer in between. Samples come back in the order of orders.
+
+    The next order is asked for when the one before has been sent, so that whoever makes them may end when it likes.
+    """
+    upcoming = iter(orders)
+    first = next(upcoming)
+    async with _warm_client(first.target) as client, asyncio.TaskGroup() as group:
         clock = clock or RunningClock()
         tasks: list[asyncio.Task[Sample]] = []
-        for order in orders:
+        for order in chain([first], upcoming):
             await clock.sleep_until(order.due_s)
             tasks.append(group.create_task(_send(client, order, order.due_s, clock, on_done)))
     return [task.result() for task in tasks]
@@ -126,7 +133,7 @@ async def drive_closed(
         for order in waiting:  # shared by all callers: each takes the next one when it is free
             samples.append(await _send(client, order, clock.now_s(), clock, on_done))
 
-    async with _warm_client(orders) as client, asyncio.TaskGroup() as group:
+    async with _warm_client(orders[0].target) as client, asyncio.TaskGroup() as group:
         clock = clock or RunningClock()
         for _ in range(concurrency):
             group.create_task(call_in_turn(client, clock))
@@ -134,12 +141,12 @@ async def drive_closed(
 
 
 @asynccontextmanager
-async def _warm_client(orders: Sequence[Order]) -> AsyncIterator[Client]:
+async def _warm_client(target: Target) -> AsyncIterator[Client]:
     """A client for the one server all orders go to, used once before the clock starts."""
-    async with Client(orders[0].target.url) as client:
+    async with Client(target.url) as client:
         try:
             async with asyncio.timeout(WARM_TIMEOUT_S):
-                await client.send(client.head("GET", "/readyz", (), 0))
+                await client.send(client.head("GET", "/readyz", target.headers, 0))
         except (NoConnection, ConnectionLost, TimeoutError):
             pass  # whatever is wrong shows in the run itself
         yield client
@@ -172,8 +179,9 @@ async def _post(client: Client, order: Order, patience_s: float) -> Response | R
 def _read(response: Response, picture: Picture) -> Reply:
     """The parts of an answer that are measured; a 200 is held to its contract."""
     status, request_id = response.status, response.headers.get("x-request-id")
+    release = response.headers.get("x-release")
     if status != 200:
-        return Reply(status, retry_after_s=_retry_after_s(response), request_id=request_id)
+        return Reply(status, retry_after_s=_retry_after_s(response), request_id=request_id, release=release)
     try:
         answer = orjson.loads(response.body)
         answered_wh = (answer["image"]["width"], answer["image"]["height"])
@@ -183,12 +191,12 @@ def _read(response: Response, picture: Picture) -> Reply:
     except (ValueError, TypeError, KeyError, AttributeError):
         is_whole = False
     if not is_whole:
-        return Reply(status, failure="malformed answer", request_id=request_id)
+        return Reply(status, failure="malformed answer", request_id=request_id, release=release)
     if picture.upright_wh is not None and answered_wh != picture.upright_wh:
-        return Reply(status, failure="wrong image", request_id=request_id)
+        return Reply(status, failure="wrong image", request_id=request_id, release=release)
     digest = hashlib.blake2b(orjson.dumps(detections), digest_size=8).hexdigest()
     is_from_cache = response.headers.get("x-cache", "").lower() == "hit"
-    return Reply(status, None, timings_ms, None, request_id, digest, is_from_cache)
+    return Reply(status, None, timings_ms, None, request_id, digest, is_from_cache, release)
 
 
 def _retry_after_s(response: Response) -> float | None:

@@ -29,6 +29,8 @@ class Reply:
     """Of the detections as they were sent: equal digests are equal answers, to the last digit."""
     is_from_cache: bool = False
     """The service said so in X-Cache."""
+    release: str | None = None
+    """Which release answered, where it says so in X-Release."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,9 @@ class Client:
             self._idle.pop()[0].abort()
 
     def head(self, method: str, path: str, headers: Iterable[tuple[str, str]], body_bytes: int) -> bytes:
-        """A request up to its body. Worth making once where many requests are alike."""
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._authority}", f"Content-Length: {body_bytes}"]
-        lines += [f"{name}: {value}" for name, value in headers]
+        """A request up to its body. Worth making once where many requests are alike. A Host of the headers counts."""
+        named = {"Host": self._authority, "Content-Length": str(body_bytes), **dict(headers)}
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     async def send(self, head: bytes, body: bytes = b"", trickle: Trickle | None = None) -> Response:

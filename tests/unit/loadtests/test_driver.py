@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -291,3 +291,37 @@ def test_connections_are_kept_and_used_again(pictures: list[Picture]) -> None:
 
     assert [sample.outcome for sample in asyncio.run(drive())] == ["204"] * 10
     assert connections == 1
+
+
+def test_traffic_without_an_end_stops_when_its_maker_does(
+    serve: Serve, service: Service, answer_well: Endpoint, pictures: list[Picture]
+) -> None:
+    answered = 0
+
+    async def detect(request: Request) -> Response:
+        nonlocal answered
+        answered += 1
+        return await answer_well(request)
+
+    target = Target(serve(service(detect=detect)))
+
+    def endless() -> Iterator[Order]:
+        due_s = 0.0
+        while not answered:
+            yield Order(pictures[0], target, due_s := due_s + 0.05)
+
+    samples = asyncio.run(drive_open(endless()))
+    assert samples and all(sample.is_ok for sample in samples)
+
+
+def test_a_host_of_the_headers_takes_the_place_of_the_address_and_the_release_is_read(
+    serve: Serve, service: Service, answer_well: Endpoint, pictures: list[Picture]
+) -> None:
+    async def detect(request: Request) -> Response:
+        response = await answer_well(request)
+        response.headers["X-Release"] = request.headers["host"]
+        return response
+
+    target = Target(serve(service(detect=detect)), headers=[("Host", "v2.example")])
+    (sample,) = send_open(target, pictures)
+    assert sample.reply.release == "v2.example"
