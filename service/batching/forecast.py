@@ -8,7 +8,8 @@ class Forecast:
     Learns from every caller that was answered. Times are seconds.
 
     The correction is the mean error of the prediction plus two mean deviations, both running: so TCP sets its
-    retransmission timer (Jacobson, Congestion Avoidance and Control, 1988).
+    retransmission timer (Jacobson, Congestion Avoidance and Control, 1988). Under an overload everybody let in is close
+    to its deadline, and the engine moves on by whole batches: it is never less than the mean error plus one of them.
     """
 
     def __init__(self) -> None:
@@ -17,13 +18,13 @@ class Forecast:
 
     def stay_s(self, ahead_s: float, own_s: float) -> float:
         """
-        How long a caller with ahead_s of work before its own is inside, save for a few in a hundred.
+        How long a caller with ahead_s of work before its own is inside, save for about one in a hundred.
 
         With less than a batch ahead no correction applies: however dark the past, the engine is kept busy.
         """
         if ahead_s <= own_s:
             return ahead_s + own_s
-        correction_s = self._error_s + 2 * self._deviation_s
+        correction_s = self._error_s + max(2 * self._deviation_s, own_s)
         return max(ahead_s + own_s + correction_s, 2 * own_s) + self.outside_s
 
     def learn(self, ahead_s: float, own_s: float, queued_s: float, outside_s: float) -> None:

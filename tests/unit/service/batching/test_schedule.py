@@ -4,6 +4,7 @@ What holds whatever arrives, in simulated time: any order of images, canvases, p
 `deploy.simulate` drives the scheduler of the service; `Request.end` fails if anybody is answered twice.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -253,3 +254,13 @@ def test_a_flood_of_one_caller_hardly_slows_another(engine: Engine, canvases: in
         return summarise(settled, 18.0).p95_s
 
     assert p95_s(3 * capacity_hz) <= 1.5 * p95_s(0.0)
+
+
+@pytest.mark.parametrize(("engine", "canvases"), [(Engine(0.1), 1), (Engine(0.05, 0.02), 1), (Engine(0.0, 0.025), 4)])
+def test_at_three_times_the_capacity_who_is_let_in_is_answered_in_time(engine: Engine, canvases: int) -> None:
+    capacity_hz = engine.capacity_hz(8)
+    requests = poisson(3 * capacity_hz, canvases, 20.0, 2.0, seed=1)
+    Simulation(Ours(8), engine).run(requests)
+    outcomes = Counter(request.outcome for request in requests)
+    assert outcomes["answered"] >= 0.95 * capacity_hz * 20.0
+    assert outcomes["expired"] <= 0.015 * outcomes["answered"], outcomes
