@@ -2,7 +2,8 @@
 Every architecture by name.
 
 The small ones are ours: a ResNet-18 whose last stage has one block, a 96-channel FPN and a 256-wide box head, about
-8 million parameters, meant to be trained from scratch on a few hundred images. The others are torchvision's.
+8 million parameters, meant to be trained from scratch on a few hundred images. The classic ones are those of the papers
+(model/classic/). The others are torchvision's.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import MultiScaleRoIAlign
 
+from model.classic.faster_rcnn import build_faster_rcnn
+from model.classic.trunks import TrunkName
 from service.bundle import Task
 
 FPN_CHANNELS = 96
@@ -94,12 +97,21 @@ def _torchvision(name: str) -> Callable[..., FasterRCNN]:
     return build
 
 
+def _classic(trunk: TrunkName) -> Callable[..., FasterRCNN]:
+    def build(num_classes: int, **options: Any) -> FasterRCNN:
+        return build_faster_rcnn(num_classes, trunk=trunk, **options)
+
+    return build
+
+
 _PUBLISHED = "torchvision 0.29.2, weights COCO_V1"
 _MEASURED = "measured on one 320 x 448 canvas"
 
 ARCHITECTURES: dict[str, Architecture] = {
     "fasterrcnn_small_fpn": Architecture(_faster_small, "detection", Evidence(8_352_278, 8.0, _MEASURED)),
     "maskrcnn_small_fpn": Architecture(_mask_small, "segmentation", Evidence(8_730_225, 8.0, _MEASURED)),
+    "classic_fasterrcnn_vgg16": Architecture(_classic("vgg16"), "detection", Evidence(138_495_801, 81.6, _MEASURED)),
+    "classic_fasterrcnn_zf": Architecture(_classic("zf"), "detection", Evidence(74_343_801, 25.0, _MEASURED)),
     "fasterrcnn_resnet50_fpn": Architecture(
         _torchvision("fasterrcnn_resnet50_fpn"), "detection", Evidence(41_755_286, 134.38, _PUBLISHED, 37.0)
     ),

@@ -11,6 +11,8 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torchvision.models.detection import FasterRCNN
 
 from model import architectures
+from model.classic.faster_rcnn import ClassicFasterRCNN
+from model.classic.steps import Step
 from model.recipes import Recipe, Stage
 from model.views import Target
 
@@ -31,26 +33,38 @@ class Learner:
         built = architectures.build(recipe.architecture, num_classes, **recipe.model_options)
         self.model: FasterRCNN = built.to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model)
-        if half_precision:
-            run_in_bfloat16(self.model.backbone, device.type)
+        self._half_precision = half_precision
+        self._start: dict[str, Tensor] = {}
 
     def start_from(self, state: dict[str, Tensor]) -> int:
         """Take over the weights of state whose name and shape fit, for fine-tuning; how many those were."""
-        own = self.average.state_dict()
-        fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
-        self.average.load_state_dict(own | fitting)
-        return len(fitting)
+        self._start = state
+        return _take_over(self.average, state)
 
     def begin_stage(self, stage: Stage, steps_per_epoch: int) -> None:
         """Start from the averaged weights with a fresh optimizer; views of stage.view_hw pass the model unresized."""
+        if isinstance(self.average, ClassicFasterRCNN):
+            self._begin_step(stage.step)
+        if self._half_precision and "forward" not in vars(self.model.backbone):
+            run_in_bfloat16(self.model.backbone, self._device.type)
         self.model.load_state_dict(self.average.state_dict())
         transform = self.model.transform
         transform.min_size, transform.max_size = (min(stage.view_hw),), max(stage.view_hw)
         self._ema_decay = stage.ema_decay
         self._optimizer = torch.optim.AdamW(
-            self.model.parameters(), stage.learning_rate, weight_decay=self._recipe.weight_decay
+            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
+            stage.learning_rate,
+            weight_decay=self._recipe.weight_decay,
         )
         self._schedule = make_schedule(self._optimizer, stage, steps_per_epoch)
+
+    def _begin_step(self, step: Step) -> None:
+        for network in (self.model, self.average):
+            network.begin(step)
+            network.to(memory_format=torch.channels_last)  # the parts that are new
+        if step == "detector":  # its trunk starts where that of step 1 did
+            trunk = {name: value for name, value in self._start.items() if name.startswith("backbone.")}
+            _take_over(self.average, trunk)
 
     @property
     def learning_rate(self) -> float:
@@ -90,6 +104,13 @@ class Learner:
             "optimizer": self._optimizer,
             "schedule": self._schedule,
         }
+
+
+def _take_over(model: nn.Module, state: dict[str, Tensor]) -> int:
+    own = model.state_dict()
+    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    model.load_state_dict(own | fitting)
+    return len(fitting)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, stage: Stage, steps_per_epoch: int) -> LRScheduler:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from model.classic.steps import Step
+
 
 class RecipeInvalid(ValueError):
     """A recipe that cannot be read; the message says what is wrong."""
@@ -34,6 +36,7 @@ class Stage:
     channel_gain: float = 0.0
     copy_paste: float = 0.0
     mosaic: float = 0.0
+    step: Step = "joint"  # of a classic Faster R-CNN's training; others learn everything at once
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,18 @@ TRAIN_SAMPLING = {
     "box_batch_size_per_image": 128,
     "rpn_pre_nms_top_n_train": 1000,
     "rpn_post_nms_top_n_train": 500,
+}
+
+# The papers' trunks came pretrained from ImageNet; from scratch on a few hundred images less is more.
+CLASSIC_FROM_SCRATCH = {
+    "width": 0.5,
+    "batch_norm": True,
+    "head_channels": 512,
+    "dropout": 0.2,
+    "rpn_pre_nms_top_n_train": 2000,
+    "rpn_post_nms_top_n_train": 500,
+    "rpn_pre_nms_top_n_test": 2000,
+    "rpn_post_nms_top_n_test": 300,
 }
 
 RECIPES: dict[str, Recipe] = {

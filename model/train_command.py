@@ -40,6 +40,12 @@ def train(
     learning_rate: Annotated[float, typer.Option(min=1e-9, help="The highest of one cycle (with --arch).")] = 4e-4,
     size: Annotated[int, typer.Option(min=64, help="Shorter side of the views in pixels (with --arch).")] = 480,
     seed: Annotated[int, typer.Option(min=0, help="Of every random number (with --arch).")] = 1,
+    alternating: Annotated[
+        bool,
+        typer.Option(
+            "--alternating/--joint", help="A classic Faster R-CNN in its paper's four steps, --epochs each; or at once."
+        ),
+    ] = True,
     name: Annotated[str, typer.Option(help="Of the bundle; the folder's name if left out.")] = "",
     init: Annotated[
         Path | None, typer.Option(help="State dict (.pth) to fine-tune; what fits by name is taken.")
@@ -74,6 +80,7 @@ def train(
             batch=batch,
             learning_rate=learning_rate,
             seed=seed,
+            alternating=alternating,
         )
         on_gpu = device.type == "cuda"
         run = Run(
