@@ -9,6 +9,7 @@ PARALLEL := -n 2 --dist loadfile --max-worker-restart 0
 NONE_OF_ARGS = { test $$? = 5 && test -n "$(ARGS)"; }
 DATA ?=
 SECONDS ?= 300
+IMAGE ?= localhost/rcnn:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 SCENARIO ?= steady
 NAME ?= all
 
@@ -22,12 +23,12 @@ serve: $(UV) ## serve the shipped models on :8000 (page, REST), :8001 (gRPC), :8
 	$(RUN) rcnn serve --log-format console
 
 test: install tools ## every quick test
-	$(RUN) pytest $(PARALLEL) -m "not slow and not alone" $(ARGS) || $(NONE_OF_ARGS)
-	$(RUN) pytest -m "alone and not slow" $(ARGS) || $(NONE_OF_ARGS)
+	$(RUN) pytest $(PARALLEL) -m "not slow and not alone and not cluster" $(ARGS) || $(NONE_OF_ARGS)
+	$(RUN) pytest -m "alone and not slow and not cluster" $(ARGS) || $(NONE_OF_ARGS)
 
 test-slow: install ## the tests that take minutes
-	$(RUN) pytest $(PARALLEL) -m "slow and not alone" $(ARGS) || $(NONE_OF_ARGS)
-	$(RUN) pytest -m "alone and slow" $(ARGS) || $(NONE_OF_ARGS)
+	$(RUN) pytest $(PARALLEL) -m "slow and not alone and not cluster" $(ARGS) || $(NONE_OF_ARGS)
+	$(RUN) pytest -m "alone and slow and not cluster" $(ARGS) || $(NONE_OF_ARGS)
 
 lint: install ## ruff, import contracts, types, bandit
 	$(RUN) ruff check .
@@ -49,6 +50,23 @@ chart: install ## lint and render the chart with the real helm
 image: sbom ## build the container image and ask it for a detection (needs root, buildah, debootstrap)
 	deploy/image/build.sh
 	deploy/image/smoke.sh
+
+.PHONY: cluster cluster-build cluster-load cluster-down test-cluster
+cluster: install ## a whole Kubernetes on this machine, without Docker (needs root; builds its programs once)
+	$(RUN) python -m deploy.cluster up
+
+cluster-build: install ## build the cluster's programs and no more: make cluster-build ARGS="etcd kubernetes"
+	$(RUN) python -m deploy.cluster build $(ARGS)
+
+cluster-load: install ## bring the image of `make image` into the cluster
+	source deploy/image/buildah.sh && archive=$$(mktemp -d) && trap "rm -rf $$archive" EXIT && \
+		buildah push --quiet $(IMAGE) oci-archive:$$archive/rcnn.tar:$(IMAGE) && $(RUN) python -m deploy.cluster load $$archive/rcnn.tar
+
+cluster-down: install ## end the cluster; nothing stays but what was built
+	$(RUN) python -m deploy.cluster down
+
+test-cluster: tools cluster ## the chart on that cluster, which must have the image: make cluster-load
+	$(RUN) python -m deploy.cluster run -- $(RUN) pytest -m cluster tests/cluster $(ARGS)
 
 values: install ## write the reference of the chart's values
 	$(RUN) python -m deploy.chart_reference helm/rcnn/values.yaml docs/values.md

@@ -1,0 +1,1 @@
+"""A whole single-node Kubernetes without Docker, inside namespaces of its own: `python -m deploy.cluster`."""
