@@ -3,6 +3,7 @@
 import typer
 
 from model.calibrate_command import calibrate
+from model.compare_classics_command import compare_classics
 from model.evaluate_command import evaluate
 from model.export_command import architectures, export
 from model.proposals_command import app as proposals
@@ -25,4 +26,5 @@ app.command()(architectures)
 app.command()(evaluate)
 app.command()(calibrate)
 app.command()(quantise)
+app.command()(compare_classics)
 app.add_typer(proposals, name="proposals")

@@ -254,6 +254,12 @@ def proposals(context: typer.Context) -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def compare_classics(context: typer.Context) -> None:
+    """R-CNN, SPPnet, Fast and Faster R-CNN trained and judged side by side."""
+    _run_model_command("compare-classics", context)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def gate(context: typer.Context) -> None:
     """Judge a release: promote (exit 0), rollback (1) or undecided (3)."""
     try:

@@ -1,7 +1,7 @@
 """What the four systems are trained on and with: the same images, regions and clock for all."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from model.datasets import Sample
 
@@ -38,6 +39,7 @@ class Assignment:
     samples: Sequence[Sample]
     proposals_xyxy: Sequence[NDArray[np.float32]]  # (N, 4) pixels for each sample, likeliest first
     class_count: int  # without background
+    pretrained: Mapping[str, Tensor]  # the trunk's weights to begin with
     steps: int  # of every stage of stochastic gradient descent
     learning_rate: float  # the highest of such a stage
     folder: Path  # for what is kept between stages

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -27,6 +29,42 @@ def draw_recall(path: Path, recalls: Sequence[Recall], title: str) -> None:
     against_count.legend(loc="lower right")
     figure.suptitle(title)
     save(figure, path)
+
+
+def draw_comparison(path: Path, document: dict[str, Any]) -> None:
+    """Training by stage, an image with and without proposals, AP50: of each system, from what comparison.json holds."""
+    systems: dict[str, Any] = document["systems"]
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    training, asking, finding = figure.subplots(1, 3)
+    _draw_stages(training, systems)
+    for offset, key, words in ((-0.2, "without_proposals", "alone"), (0.2, "with_proposals", "with proposals")):
+        seconds = [row["seconds_an_image"][key] for row in systems.values()]
+        bars = asking.bar(np.arange(len(systems)) + offset, seconds, 0.4, label=words)
+        asking.bar_label(bars, fmt="%.2f", fontsize=7)
+    asking.set_yscale("log")
+    asking.set_ylabel("seconds an image (processor)")
+    asking.legend()
+    finding.bar_label(finding.bar(np.arange(len(systems)), [row["AP50"] for row in systems.values()]), fmt="%.3f")
+    finding.set_ylim(0, 1)
+    finding.set_ylabel("AP50")
+    for axes in (asking, finding):
+        axes.set_xticks(np.arange(len(systems)), list(systems), rotation=15)
+    save(figure, path)
+
+
+def _draw_stages(axes: Axes, systems: dict[str, Any]) -> None:
+    """Horizontal bars, a part for each stage, named where there is room."""
+    longest = max(sum(row["cpu_s"].values()) for row in systems.values())
+    for place, row in enumerate(systems.values()):
+        left = 0.0
+        for index, (stage, seconds) in enumerate(row["cpu_s"].items()):
+            axes.barh(place, seconds, left=left, color=f"C{index}", edgecolor="white")
+            if seconds > 0.12 * longest:
+                axes.text(left + seconds / 2, place, stage, ha="center", va="center", fontsize=7, wrap=True)
+            left += seconds
+    axes.set_yticks(np.arange(len(systems)), list(systems))
+    axes.invert_yaxis()
+    axes.set_xlabel("training by stage, processor seconds")
 
 
 def save(figure: Figure, path: Path) -> None:

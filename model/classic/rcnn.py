@@ -50,7 +50,8 @@ class Rcnn(SvmDetector):
 
 
 def train_rcnn(detector: Rcnn, assignment: Assignment) -> int:
-    """Take detector, its trunk pretrained, through all stages; the bytes its features take on disk."""
+    """Take detector through all stages; the bytes its features take on disk."""
+    detector.trunk.load_state_dict(assignment.pretrained)
     watch, samples = assignment.stopwatch, assignment.samples
     regions = [
         match_regions(sample, boxes, assignment.class_count)

@@ -37,7 +37,8 @@ class SppNet(SvmDetector):
 
 
 def train_sppnet(detector: SppNet, assignment: Assignment) -> int:
-    """Take detector, its trunk pretrained, through all stages; the bytes its features take on disk."""
+    """Take detector through all stages; the bytes its features take on disk."""
+    detector.trunk.load_state_dict(assignment.pretrained)
     watch, samples = assignment.stopwatch, assignment.samples
     regions = [
         match_regions(sample, boxes, assignment.class_count)

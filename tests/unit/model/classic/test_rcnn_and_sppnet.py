@@ -44,10 +44,10 @@ def near(boxes: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 @pytest.fixture
-def assignment(samples: list[Sample], tmp_path: Path) -> Assignment:
+def assignment(samples: list[Sample], trunk: Trunk, tmp_path: Path) -> Assignment:
     rng = np.random.default_rng(0)
     proposals = [near(sample.boxes_xyxy, rng, 6) for sample in samples]
-    return Assignment(samples, proposals, 2, 60, 0.05, tmp_path, torch.device("cpu"), Stopwatch())
+    return Assignment(samples, proposals, 2, trunk.state_dict(), 60, 0.05, tmp_path, torch.device("cpu"), Stopwatch())
 
 
 def _found_share(detector: SvmDetector, assignment: Assignment) -> float:
