@@ -9,10 +9,12 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from model.checkpoint import CheckpointInvalid, read_checkpoint
 from model.classic.figures import draw_recall
-from model.classic.proposals.make import make_proposals, truths_of
+from model.classic.proposals.make import Propose, make_proposals, truths_of
 from model.classic.proposals.proposals_file import Proposals, ProposalsInvalid, read_proposals, write_proposals
 from model.classic.proposals.recall import COUNTS, Recall, measure_recall
+from model.classic.proposals.rpn import rpn_proposer
 from model.classic.proposals.selective_search import MODES, selective_search
 from model.datasets import CocoSplit, DatasetInvalid, read_dataset
 from model.terminal import failure, progress_bar
@@ -25,22 +27,29 @@ def make(
     dataset: Annotated[Path, typer.Argument(help="Folder with labelled images, COCO or VOC.", file_okay=False)],
     out: Annotated[Path, typer.Argument(help="File to write: .npz, or .json.", dir_okay=False)],
     mode: Annotated[str, typer.Option(help=f"Of selective search: {', '.join(MODES)}.")] = "fast",
+    rpn: Annotated[
+        Path | None, typer.Option(help="Instead: the region proposal network of this model.pt of rcnn train.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Split to make them for.")] = "val",
     size: Annotated[int | None, typer.Option(min=16, help="Resize the shorter side to this; not if left out.")] = None,
     most: Annotated[int, typer.Option(min=1, help="Proposals an image.")] = 2000,
     smallest: Annotated[float, typer.Option(min=0, help="Shortest side of a proposal, in resized pixels.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Of the order among groupings.")] = 0,
 ) -> None:
-    """Selective search on every image of a split."""
+    """Selective search, or a trained region proposal network, on every image of a split."""
     if mode not in MODES:
         raise typer.BadParameter(f"--mode {mode!r} is not one of {', '.join(MODES)}")
     try:
         data = read_dataset(dataset, split)
-    except DatasetInvalid as error:
+        propose: Propose = partial(selective_search, mode=mode, most=most, smallest_px=smallest, seed=seed)
+        method = f"selective search, {mode}"
+        if rpn:
+            checkpoint = read_checkpoint(rpn)
+            propose, method = rpn_proposer(checkpoint, most=most), f"RPN of {checkpoint.recipe.architecture}"
+    except (DatasetInvalid, CheckpointInvalid) as error:
         raise failure(error) from error
-    propose = partial(selective_search, mode=mode, most=most, smallest_px=smallest, seed=seed)
     with progress_bar() as progress:
-        found = make_proposals(data, propose, f"selective search, {mode}", size, progress)
+        found = make_proposals(data, propose, method, size, progress)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_proposals(out, found)
     mean = np.mean([len(image.boxes_xyxy) for image in found.images.values()])
