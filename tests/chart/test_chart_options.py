@@ -83,6 +83,19 @@ def test_the_hpa_scales_on_seconds_of_waiting_work(render: Render, seconds: str,
     assert metric["pods"]["target"] == {"type": "AverageValue", "averageValue": quantity}
 
 
+def test_images_inside_are_a_second_measure_where_asked_for(render: Render) -> None:
+    assert len(render("--set", "autoscaling.kind=hpa").one("HorizontalPodAutoscaler")["spec"]["metrics"]) == 1
+    hpa = render("--set-json", 'autoscaling.kind="hpa",autoscaling.inFlightImages=2.5').one("HorizontalPodAutoscaler")
+    _, inside = (metric["pods"] for metric in hpa["spec"]["metrics"])
+    assert inside["metric"]["name"] == "rcnn_in_flight_requests"
+    assert inside["target"] == {"type": "AverageValue", "averageValue": "2500m"}
+    scaled = render("--set-json", 'autoscaling.kind="keda",autoscaling.inFlightImages=2.5').one("ScaledObject")["spec"]
+    _, trigger = (each["metadata"] for each in scaled["triggers"])
+    assert trigger["query"] == 'sum(rcnn_in_flight_requests{namespace="vision", job="demo-rcnn"})'
+    assert trigger["threshold"] == "2.5"
+    assert trigger["ignoreNullValues"] == "false"
+
+
 def test_keda_keeps_the_pods_when_prometheus_is_gone(render: Render) -> None:
     """No data is no reason to shrink: nulls count as failures, and the fallback never lowers."""
     scaled = render("--set", "autoscaling.kind=keda,autoscaling.cpuUtilizationPercent=80").one("ScaledObject")["spec"]

@@ -12,8 +12,8 @@ scaleDown:
     - {type: Pods, value: 1, periodSeconds: 60}
 {{- end -}}
 
-{{/* Seconds as a Kubernetes quantity in its canonical form: 0.2 -> 200m, 1 -> "1". */}}
-{{- define "rcnn.queuedWorkTarget" -}}
-{{- $milli := round (mulf .Values.autoscaling.queuedWorkSeconds 1000) 0 | int64 -}}
+{{/* A number as a Kubernetes quantity in its canonical form: 0.2 -> 200m, 1 -> "1". */}}
+{{- define "rcnn.quantity" -}}
+{{- $milli := round (mulf . 1000) 0 | int64 -}}
 {{- if mod $milli 1000 }}{{ printf "%dm" $milli }}{{ else }}{{ div $milli 1000 | toString | quote }}{{ end -}}
 {{- end -}}
