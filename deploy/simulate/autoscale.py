@@ -26,7 +26,7 @@ INSIDE = Signal("in flight", in_flight, 0.0)
 BUSY = Signal("engine busy", engine_busy, 0.0, needs_two=True)
 CPU = Signal("CPU", cpu, 0.0, needs_two=True, missing=1.0)
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9)
-"""Targets are what a signal reads when one pod is asked for such a share of its capacity."""
+"""Targets: what a signal reads when one pod is asked for such a share of its capacity; of the engine's time, it."""
 
 Swept = Mapping[str, Mapping[float, Outcome]]
 """Signal -> share -> what came of it."""
@@ -47,16 +47,16 @@ def spec(load_s: float) -> Spec:
     return Spec(1, 20, up, Rules(max(300.0, 2 * load_s), (Policy("Pods", 1, 60.0),)))
 
 
-def choices(at: Point) -> dict[str, Sequence[Signal]]:
+def choices(share: float, at: Point) -> dict[str, Sequence[Signal]]:
     """What is compared, each with what it reads at that point as its target."""
-    queued, inside, busy, cpus = (replace(one, target=at.signals[one.name]) for one in (QUEUED, INSIDE, BUSY, CPU))
+    queued, inside, cpus = (replace(one, target=at.signals[one.name]) for one in (QUEUED, INSIDE, CPU))
     queued_mean, inside_mean = replace(queued, averaged=True), replace(inside, averaged=True)
     return {
         "queued work": [queued],
         "queued work, mean of a minute": [queued_mean],
         "queued work + in flight": [queued, inside],
         "both, mean of a minute": [queued_mean, inside_mean],
-        "engine busy (GPU utilisation)": [busy],
+        "engine busy (GPU utilisation)": [replace(BUSY, target=share)],
         "CPU": [cpus],
     }
 
@@ -90,7 +90,7 @@ def main(
 def _sweep(demand: Demand, machine: Machine, points: Mapping[float, Point]) -> Swept:
     swept: dict[str, dict[float, Outcome]] = {}
     for share in SHARES:
-        for name, signals in choices(points[share]).items():
+        for name, signals in choices(share, points[share]).items():
             outcome = simulate(demand, machine, signals, spec(machine.load_s), OBJECTIVE_S)
             swept.setdefault(name, {})[share] = outcome
     return swept
