@@ -10,14 +10,14 @@ import typer
 from model.classic.comparison import (
     Plan,
     Prepared,
-    average_precision,
     document_of,
+    judged,
     prepare,
     pretrained,
     seconds_an_image,
     trained,
 )
-from model.classic.figures import draw_comparison
+from model.classic.figures import draw_anchors, draw_comparison
 from model.classic.proposals.proposals_file import ProposalsInvalid, read_proposals
 from model.classic.systems import SYSTEMS, Shape, System
 from model.classic.trunks import TrunkName
@@ -62,23 +62,25 @@ def compare_classics(
         raise failure(error) from error
     (out / "comparison.json").write_text(json.dumps(document, indent=2) + "\n")
     draw_comparison(out / "comparison.png", document)
+    first = val_split.samples[0]
+    draw_anchors(out / "anchors.png", first.image, first.boxes_xyxy, shape.anchor_sides_px)
     typer.echo(table(document))
-    typer.echo(f"wrote {out / 'comparison.json'} and {out / 'comparison.png'}")
+    typer.echo(f"wrote comparison.json, comparison.png and anchors.png into {out}")
 
 
 def _compared(
     systems: list[System], plan: Plan, train: Prepared, val: Prepared, out: Path, timed_images: int
 ) -> dict[str, Any]:
-    detectors, judged = {}, {}
+    detectors, precision = {}, {}
     first = pretrained(plan, train, out)
     with progress_bar() as progress:
         task = progress.add_task("judging", total=len(systems) * len(val.samples))
         for row in systems:
             typer.echo(f"{row.name}: training", err=True)
             detectors[row.name] = trained(row, plan, train, first, out)
-            judged[row.name] = average_precision(detectors[row.name], val, lambda: progress.advance(task))
-            typer.echo(f"{row.name}: AP50 {judged[row.name]['AP50']}", err=True)
-    return document_of(systems, plan, judged, seconds_an_image(detectors, val, timed_images), out)
+            precision[row.name] = judged(row.name, detectors[row.name], val, out, lambda: progress.advance(task))
+            typer.echo(f"{row.name}: AP50 {precision[row.name]['AP50']}", err=True)
+    return document_of(systems, plan, precision, seconds_an_image(detectors, val, timed_images), out)
 
 
 def table(document: dict[str, Any]) -> str:

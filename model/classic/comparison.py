@@ -121,6 +121,15 @@ def _keep(path: Path, state: dict[str, Any], document: dict[str, Any]) -> None:
     partial.replace(path)
 
 
+def judged(name: str, detect: Detect, val: Prepared, out: Path, advance: Callable[[], None]) -> dict[str, Any]:
+    """AP of the system named, kept in out / <name>-val.json: what is there is not asked again."""
+    path = out / f"{name}-val.json"
+    if not path.is_file():
+        path.write_text(json.dumps(average_precision(detect, val, advance), indent=2) + "\n")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
 def average_precision(detect: Detect, val: Prepared, advance: Callable[[], None]) -> dict[str, Any]:
     """AP and its parts on the whole of val, boxes in pixels of the image files."""
     category = {index: id for id, index in val.data.class_index.items()}
@@ -159,7 +168,7 @@ def seconds_an_image(detectors: Mapping[str, Detect], val: Prepared, images: int
 
 
 def document_of(
-    systems: Sequence[System], plan: Plan, judged: Mapping[str, Any], timed: Mapping[str, list[float]], out: Path
+    systems: Sequence[System], plan: Plan, precision: Mapping[str, Any], timed: Mapping[str, list[float]], out: Path
 ) -> dict[str, Any]:
     """Everything measured, for comparison.json."""
     search_s = float(np.median(timed["selective search"]))
@@ -173,7 +182,7 @@ def document_of(
                 "without_proposals": round(alone_s, 4),
                 "with_proposals": round(alone_s + search_s * system.takes_proposals, 4),
             },
-            **judged[system.name],
+            **precision[system.name],
         }
     return {
         "trunk": {"name": plan.shape.trunk, "width": plan.shape.width, "batch_norm": plan.shape.batch_norm},

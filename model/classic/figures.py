@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
+from model.classic.anchors import CellAnchors
 from model.classic.proposals.recall import COUNTS, IOU_THRESHOLDS, Recall
+from model.classic.trunks import STRIDE_PX
 
 _DPI = 110
 
@@ -65,6 +69,31 @@ def _draw_stages(axes: Axes, systems: dict[str, Any]) -> None:
     axes.set_yticks(np.arange(len(systems)), list(systems))
     axes.invert_yaxis()
     axes.set_xlabel("training by stage, processor seconds")
+
+
+def draw_anchors(
+    path: Path, image_rgb: NDArray[np.uint8], truths_xyxy: NDArray[np.float32], sides_px: Sequence[float]
+) -> None:
+    """The anchors of the cell nearest the middle of image_rgb, every cell's centre, and the objects (white)."""
+    height, width = image_rgb.shape[:2]
+    corner = np.array([width, height]) // STRIDE_PX // 2 * STRIDE_PX
+    anchors = CellAnchors(sides_px).cell_anchors[0].numpy() + np.tile(corner, 2)
+    figure = Figure(figsize=(7, 7 * height / width), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(image_rgb)
+    y, x = np.mgrid[STRIDE_PX / 2 : height : STRIDE_PX, STRIDE_PX / 2 : width : STRIDE_PX]
+    axes.plot(x.ravel(), y.ravel(), ".", color="white", markersize=2)
+    for box in truths_xyxy:
+        axes.add_patch(_outline(box, "white", 1))
+    for index, box in enumerate(anchors):
+        axes.add_patch(_outline(box, f"C{index % len(sides_px)}", 2))
+    axes.set_axis_off()
+    save(figure, path)
+
+
+def _outline(box_xyxy: NDArray[np.float32], colour: str, line: float) -> Rectangle:
+    x1, y1, x2, y2 = (float(value) for value in box_xyxy)
+    return Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=line)
 
 
 def save(figure: Figure, path: Path) -> None:

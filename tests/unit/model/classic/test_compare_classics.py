@@ -45,7 +45,9 @@ def test_every_system_is_trained_judged_and_timed(folder: Path, tmp_path: Path) 
         assert (row["feature_bytes"] > 0) == (system.name in ("R-CNN", "SPPnet"))
         assert (seconds["with_proposals"] > seconds["without_proposals"]) == system.takes_proposals
     assert list(found["systems"]["Faster R-CNN"]["cpu_s"]) == ["rpn", "detector", "rpn_shared", "detector_shared"]
-    assert (tmp_path / "comparison.png").stat().st_size > 10_000
+    assert list(found["systems"]["Fast R-CNN"]["cpu_s"]) == ["fine-tuning"]
+    for name in ("comparison.png", "anchors.png"):
+        assert (tmp_path / name).stat().st_size > 10_000
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
     assert len(kept) == len(SYSTEMS) + 1
     code, words = compared(folder, tmp_path)
