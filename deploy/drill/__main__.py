@@ -23,6 +23,7 @@ from deploy.drill.play import Play
 from deploy.drill.prometheus import NoPrometheus, Prometheus
 from deploy.drill.scenarios import DRILLS, Drill
 from deploy.drill.stage import SPEEDUP, stage
+from service.logs import configure_logs
 
 _POLL_S, _LINGER_S = 0.5, 30.0
 
@@ -38,6 +39,7 @@ class Told:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    configure_logs("warning", "console")
     names = list(DRILLS) if options.name == "all" else [options.name]
     all_told = True
     for name in names:

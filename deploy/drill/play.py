@@ -1,6 +1,7 @@
 """What a drill does things with: the service that it starts, slows down and kills, and the traffic to it."""
 
 import os
+import random
 import shutil
 import signal
 import threading
@@ -10,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from deploy.drill.stage import Stage
-from deploy.drill.traffic import Ask
+from deploy.drill.traffic import Ask, traffic
+from deploy.drill.watched import encoded, lit, ordinary_pictures, watched_bundle
 from loadtests.serving import Service, serving
 
 _ZOO = Path(__file__).parents[2] / "model/zoo"
@@ -26,6 +28,7 @@ class Play:
         self._running: ExitStack | None = None
         self._service: Service | None = None
         self.gpu_cards: list[str] = []
+        self.light = 1.0  # on what watched_traffic sends
 
     def serve(self, **settings: object) -> None:
         """Start the service, in place of the one that runs, with settings as `rcnn serve --help` names them."""
@@ -57,6 +60,22 @@ class Play:
         manifest = folder / "manifest.json"
         manifest.write_text(manifest.read_text().replace('"score_threshold": 0.5', '"score_threshold": 0.99'))
         return folder.parent
+
+    @contextmanager
+    def watched_traffic(self, per_second: float) -> Iterator[None]:
+        """A service that looks out for drift, and pictures like those of its baseline, under the light there is."""
+        pictures, chance = ordinary_pictures(_IMAGE), random.Random(1)
+        bundles = watched_bundle(_ZOO / "nuclei/1", self.here.folder / "watched/1", pictures)
+        self.serve(bundles=bundles, drift_images_per_s=2 * per_second)
+
+        def ask(_: int) -> Ask:
+            return Ask("nuclei", encoded(lit(chance.choice(pictures), self.light)))
+
+        try:
+            with traffic(self.here.url, per_second, ask):
+                yield
+        finally:
+            self.stop()
 
     @contextmanager
     def two_gpus_told_of(self) -> Iterator[None]:

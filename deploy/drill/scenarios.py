@@ -93,6 +93,19 @@ def _one_gpu_less(play: Play) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def _watched(play: Play) -> Iterator[None]:
+    with play.watched_traffic(25):
+        time.sleep(30)
+        yield
+
+
+@contextmanager
+def _brighter(play: Play) -> Iterator[None]:
+    play.light = 1.3
+    yield
+
+
 DRILLS: Mapping[str, Drill] = {
     "quiet": Drill(
         "a healthy service at one request a second, which is one a minute to the rules, for what is an hour to them",
@@ -109,6 +122,10 @@ DRILLS: Mapping[str, Drill] = {
     "bad-model": Drill(
         "a release whose manifest asks for scores of 0.99, at 12 requests a second",
         "RcnnDetectionsShifted", 150, _served(12, 45), _blind_model,
+    ),
+    "drift": Drill(
+        "the light on what is photographed grows by 30 %, at 25 pictures a second",
+        "RcnnDrift", 120, _watched, _brighter,
     ),
     "out-of-memory": Drill(
         "the process is killed as the kernel kills for want of memory (SIGKILL) and started anew, three times",
