@@ -27,6 +27,7 @@ from service.exchanges import Exchanges
 from service.gpu_watch import watch_gpus
 from service.health import Health, State
 from service.http_server import HttpServer
+from service.idle_memory import trim_when_idle
 from service.images import Limits
 from service.memory import BodyMemory, DecodeMemory
 from service.metrics import Metrics, ModelMetrics
@@ -191,7 +192,8 @@ class Service:
         grpc_port = await grpc_door.start(settings.host, settings.grpc_port, self._certificates)
         tasks = [asyncio.create_task(server.serve_on_socket()) for server in (http, admin)]
         watchdog = Watchdog(self.models, self.health, settings.engine_hang_s)
-        works = (watch_gpus(self.metrics.gpu_read), self._guard.keep_fresh(), watchdog.watch())
+        trimming = trim_when_idle(lambda: self.metrics.in_flight_now)
+        works = (watch_gpus(self.metrics.gpu_read), self._guard.keep_fresh(), watchdog.watch(), trimming)
         beside = [asyncio.create_task(work) for work in works]
         try:
             await self._finish_loading(loading, signals.asked)
