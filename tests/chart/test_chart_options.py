@@ -46,6 +46,13 @@ def test_argo_moves_the_weights_of_the_charts_own_routes(render: Render) -> None
     assert "trafficRouting" not in render(*ARGO).workload["spec"]["strategy"]["canary"]
 
 
+def test_without_weights_all_pods_of_a_rollout_stand_behind_the_service(render: Render) -> None:
+    """A stableService is one that Argo Rollouts keeps the candidate's pods out of."""
+    assert "stableService" not in render(*ARGO).workload["spec"]["strategy"]["canary"]
+    told = render(*ARGO, "--set", "canary.trafficRouting.traefik.weightedTraefikServiceName=split")
+    assert told.workload["spec"]["strategy"]["canary"]["stableService"] == "demo-rcnn"
+
+
 def test_flagger_makes_what_the_chart_then_does_not(render: Render) -> None:
     """Two makers of one Service or route would overwrite each other."""
     objects = render(
