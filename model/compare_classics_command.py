@@ -6,6 +6,7 @@ from typing import Annotated, Any, cast, get_args
 
 import torch
 import typer
+from torchvision.models.detection import FasterRCNN
 
 from model.classic.comparison import (
     Plan,
@@ -18,7 +19,9 @@ from model.classic.comparison import (
     trained,
 )
 from model.classic.figures import draw_anchors, draw_comparison
-from model.classic.proposals.proposals_file import ProposalsInvalid, read_proposals
+from model.classic.proposals.make import make_proposals
+from model.classic.proposals.proposals_file import ProposalsInvalid, read_proposals, write_proposals
+from model.classic.proposals.rpn import rpn_proposer
 from model.classic.systems import SYSTEMS, Shape, System
 from model.classic.trunks import TrunkName
 from model.datasets import DatasetInvalid, read_dataset
@@ -56,7 +59,7 @@ def compare_classics(
         val_split = prepare(read_dataset(dataset, "val"), read_proposals(val_proposals), size, proposals)
         shape = Shape(_trunk(trunk), width, True, hidden, square, _sides(anchors), _largest(train_split, val_split))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        plan = Plan(shape, steps, pretraining_steps, learning_rate, device, seed)
+        plan = Plan(shape, size, steps, pretraining_steps, learning_rate, device, seed)
         document = _compared(chosen, plan, train_split, val_split, out, timed_images)
     except (DatasetInvalid, ProposalsInvalid, FloatingPointError, ValueError) as error:
         raise failure(error) from error
@@ -77,7 +80,13 @@ def _compared(
         task = progress.add_task("judging", total=len(systems) * len(val.samples))
         for row in systems:
             typer.echo(f"{row.name}: training", err=True)
-            detectors[row.name] = trained(row, plan, train, first, out)
+            model = trained(row, plan, train, first, out)
+            if isinstance(model, FasterRCNN):
+                proposed = make_proposals(
+                    val.data, rpn_proposer(model), f"RPN of {row.name}", plan.shorter_px, progress
+                )
+                write_proposals(out / "rpn-val.npz", proposed)
+            detectors[row.name] = row.as_detector(model)
             precision[row.name] = judged(row.name, detectors[row.name], val, out, lambda: progress.advance(task))
             typer.echo(f"{row.name}: AP50 {precision[row.name]['AP50']}", err=True)
     return document_of(systems, plan, precision, seconds_an_image(detectors, val, timed_images), out)

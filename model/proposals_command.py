@@ -1,6 +1,7 @@
 """`rcnn proposals`: regions that may hold objects, into a file; and how many objects such files find."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -45,7 +46,8 @@ def make(
         method = f"selective search, {mode}"
         if rpn:
             checkpoint = read_checkpoint(rpn)
-            propose, method = rpn_proposer(checkpoint, most=most), f"RPN of {checkpoint.recipe.architecture}"
+            trained = replace(checkpoint, recipe=replace(checkpoint.recipe, proposals=most)).build()
+            propose, method = rpn_proposer(trained), f"RPN of {checkpoint.recipe.architecture}"
     except (DatasetInvalid, CheckpointInvalid) as error:
         raise failure(error) from error
     with progress_bar() as progress:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.average_precision import figures, judge
 from model.classic.assignment import Assignment, Stopwatch
@@ -44,6 +44,7 @@ class Plan:
     """How long everything is trained, and on what."""
 
     shape: Shape
+    shorter_px: int  # side that images are resized to
     steps: int
     pretraining_steps: int
     learning_rate: float
@@ -84,14 +85,14 @@ def pretrained(plan: Plan, train: Prepared, out: Path) -> dict[str, Tensor]:
     return state
 
 
-def trained(system: System, plan: Plan, train: Prepared, first: Mapping[str, Tensor], out: Path) -> Detect:
+def trained(system: System, plan: Plan, train: Prepared, first: Mapping[str, Tensor], out: Path) -> nn.Module:
     """The system from out / <name>.pt if it is there, else trained and kept there with its seconds beside it."""
     path = out / f"{system.name}.pt"
     torch.manual_seed(plan.seed)
     model = system.build(plan.shape, len(train.data.labels)).to(plan.device)
     if path.is_file():
         model.load_state_dict(torch.load(path, map_location=plan.device, weights_only=True))
-        return system.as_detector(model)
+        return model
     watch = Stopwatch()
     bytes_on_disk = system.train(
         model,
@@ -110,7 +111,7 @@ def trained(system: System, plan: Plan, train: Prepared, first: Mapping[str, Ten
     )
     document = {"wall_s": watch.wall_s, "cpu_s": watch.cpu_s, "feature_bytes": bytes_on_disk}
     _keep(path, model.state_dict(), document)
-    return system.as_detector(model)
+    return model
 
 
 def _keep(path: Path, state: dict[str, Any], document: dict[str, Any]) -> None:

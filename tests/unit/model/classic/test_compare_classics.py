@@ -48,6 +48,8 @@ def test_every_system_is_trained_judged_and_timed(folder: Path, tmp_path: Path) 
     assert list(found["systems"]["Fast R-CNN"]["cpu_s"]) == ["fine-tuning"]
     for name in ("comparison.png", "anchors.png"):
         assert (tmp_path / name).stat().st_size > 10_000
+    code, words = rcnn("proposals", "recall", folder, folder / "val.npz", tmp_path / "rpn-val.npz")
+    assert code == 0 and "RPN of Faster R-CNN: " in words
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
     assert len(kept) == len(SYSTEMS) + 1
     code, words = compared(folder, tmp_path)
