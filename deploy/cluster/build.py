@@ -5,13 +5,15 @@ For each a small module of our own is made, with the requirements, replacements 
 are the ones they released with.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.cluster.pins import Pin, cache, read_pins
@@ -35,15 +37,29 @@ def build(names: Sequence[str] | None = None) -> None:
     if missing and not shutil.which("go"):
         raise BuildFailed(f"{missing[0].name} is built from source and needs Go 1.26 or newer, which is not on PATH")
     for pin in missing:
-        started_s = time.monotonic()
-        print(f"building {pin.name} {pin.version}", flush=True)
-        build_part(pin)
-        print(f"built    {pin.name} {pin.version} in {time.monotonic() - started_s:.0f} s", flush=True)
+        with being_built(pin):
+            if not pin.built:
+                build_and_tell(pin)
+
+
+@contextmanager
+def being_built(pin: Pin) -> Iterator[None]:
+    """By one process at a time: two checkouts share the cache."""
+    pin.folder.mkdir(parents=True, exist_ok=True)
+    with (pin.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def build_and_tell(pin: Pin) -> None:
+    started_s = time.monotonic()
+    print(f"building {pin.name} {pin.version}", flush=True)
+    build_part(pin)
+    print(f"built    {pin.name} {pin.version} in {time.monotonic() - started_s:.0f} s", flush=True)
 
 
 def build_part(pin: Pin) -> None:
     """Into pin.folder, which is marked complete last. Raises BuildFailed."""
-    pin.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rcnn-e2e-") as temporary:
         work = Path(temporary)
         if pin.local:
@@ -54,6 +70,7 @@ def build_part(pin: Pin) -> None:
         for name, package in pin.binaries.items():
             target = "/".join(part for part in (pin.module or ".", package) if part)
             flags = ["-mod=mod", "-trimpath", f"-ldflags={linker_flags(pin)}", f"-o={pin.folder / name}"]
+            flags += [f"-tags={','.join(pin.tags)}"]
             go(pin, work, "build", *flags, target)
     (pin.folder / "complete").touch()
 

@@ -63,6 +63,7 @@ def _apiserver() -> Component:
         f"--service-cluster-ip-range={layout.SERVICE_NETWORK}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged",  # as clusters do: what a pod may is settled by its namespace's Pod Security Standard
         *_served("server"),
         f"--client-ca-file={pki}/ca.crt",
         f"--kubelet-client-certificate={pki}/apiserver.crt",

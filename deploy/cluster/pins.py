@@ -19,6 +19,7 @@ class Pin:
     binaries: dict[str, str] = field(default_factory=dict)
     staging: str = ""
     stamps: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     optional: bool = False
 

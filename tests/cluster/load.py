@@ -25,7 +25,7 @@ class Answers:
 
 
 @contextmanager
-def steady_load(url: str, rate_per_s: float = 2.0, model: str = "blood-cells") -> Iterator[Answers]:
+def steady_load(url: str, rate_per_s: float = 1.0, model: str = "blood-cells") -> Iterator[Answers]:
     """Golden pictures of `model`, open loop: a slow answer does not delay the next question."""
     pictures = [
         path.read_bytes() for path in sorted(ZOO.glob(f"{model}/*/golden/*")) if path.suffix in (".jpg", ".png")
@@ -35,7 +35,7 @@ def steady_load(url: str, rate_per_s: float = 2.0, model: str = "blood-cells") -
     def ask(picture: bytes) -> None:
         try:
             answers.outcomes.append(
-                httpx.post(f"{url}/v1/models/{model}/detect", content=picture, timeout=60).status_code
+                httpx.post(f"{url}/v1/models/{model}/detect", content=picture, timeout=90).status_code
             )
         except httpx.TransportError as problem:
             answers.outcomes.append(f"{type(problem).__name__}: {problem}")
