@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Bring what the tests use beside Python packages: helm, grpcurl, protocol clients, Chromium, node, Prometheus. What cannot be had is said, not fatal:
+# Bring what the tests use beside Python packages: helm, grpcurl, kube-score, protocol clients, Chromium, node, Prometheus. What cannot be had is said, not fatal:
 # the tests that need it then skip with the same words (and fail where CI is set).
 set -u
 here=$(dirname "$0")
 
 "$here/helm.sh" >/dev/null || echo "tools: no helm; the chart tests will be skipped" >&2
 "$here/grpcurl.sh" >/dev/null || echo "tools: no grpcurl; its tests will be skipped" >&2
+"$here/kube_score.sh" >/dev/null || echo "tools: no kube-score; its test will be skipped" >&2
 "$here/oip_clients.sh" >/dev/null || echo "tools: no tritonclient and kserve; their tests will be skipped" >&2
 
 if ! command -v chromium chromium-browser google-chrome >/dev/null; then
