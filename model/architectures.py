@@ -8,6 +8,7 @@ The small ones are ours: a ResNet-18 whose last stage has one block, a 96-channe
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -20,6 +21,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import MultiScaleRoIAlign
 
+from model.classic.fast_rcnn import build_fast_rcnn
 from model.classic.faster_rcnn import build_faster_rcnn
 from model.classic.trunks import TrunkName
 from service.bundle import Task
@@ -97,11 +99,8 @@ def _torchvision(name: str) -> Callable[..., FasterRCNN]:
     return build
 
 
-def _classic(trunk: TrunkName) -> Callable[..., FasterRCNN]:
-    def build(num_classes: int, **options: Any) -> FasterRCNN:
-        return build_faster_rcnn(num_classes, trunk=trunk, **options)
-
-    return build
+def _classic(build: Callable[..., FasterRCNN], trunk: TrunkName, evidence: Evidence) -> Architecture:
+    return Architecture(partial(build, trunk=trunk), "detection", evidence)
 
 
 _PUBLISHED = "torchvision 0.29.2, weights COCO_V1"
@@ -110,8 +109,10 @@ _MEASURED = "measured on one 320 x 448 canvas"
 ARCHITECTURES: dict[str, Architecture] = {
     "fasterrcnn_small_fpn": Architecture(_faster_small, "detection", Evidence(8_352_278, 8.0, _MEASURED)),
     "maskrcnn_small_fpn": Architecture(_mask_small, "segmentation", Evidence(8_730_225, 8.0, _MEASURED)),
-    "classic_fasterrcnn_vgg16": Architecture(_classic("vgg16"), "detection", Evidence(138_495_801, 81.6, _MEASURED)),
-    "classic_fasterrcnn_zf": Architecture(_classic("zf"), "detection", Evidence(74_343_801, 25.0, _MEASURED)),
+    "classic_fastrcnn_vgg16": _classic(build_fast_rcnn, "vgg16", Evidence(136_108_291, 311.5, _MEASURED)),
+    "classic_fastrcnn_zf": _classic(build_fast_rcnn, "zf", Evidence(73_739_843, 158.0, _MEASURED)),
+    "classic_fasterrcnn_vgg16": _classic(build_faster_rcnn, "vgg16", Evidence(138_495_801, 81.6, _MEASURED)),
+    "classic_fasterrcnn_zf": _classic(build_faster_rcnn, "zf", Evidence(74_343_801, 25.0, _MEASURED)),
     "fasterrcnn_resnet50_fpn": Architecture(
         _torchvision("fasterrcnn_resnet50_fpn"), "detection", Evidence(41_755_286, 134.38, _PUBLISHED, 37.0)
     ),

@@ -8,7 +8,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
-from model.graph import PyramidRoiAlign
+from model.graph import OneMapRoiPool, PyramidRoiAlign, listed_pool
 from model.rounding import Verdict, above, suppress, top
 
 
@@ -39,9 +39,35 @@ class Bracket:
 
 @torch.no_grad()
 def bracket(
-    model: FasterRCNN, images: ImageList, features: dict[str, Tensor], tolerance: Tolerance, score_floor: float
+    model: FasterRCNN,
+    images: ImageList,
+    features: dict[str, Tensor],
+    tolerance: Tolerance,
+    score_floor: float,
+    regions: list[Tensor] | None = None,
 ) -> list[Bracket]:
-    """One Bracket an image for model's decisions on features, ending at the detections above score_floor."""
+    """
+    One Bracket an image for model's decisions on features, ending at the detections above score_floor.
+
+    regions, (P, 4) an image, are those of a model that takes proposals: they are given, so all are sure.
+    """
+    proposed = _proposed(model, images, features, tolerance) if regions is None else [(r, _all(r)) for r in regions]
+    doubt_px = tolerance.box_px if regions is None else 0.0
+    found = []
+    for index, (size_hw, (boxes, sure)) in enumerate(zip(images.image_sizes, proposed, strict=True)):
+        rois = torch.cat([torch.full((len(boxes), 1), float(index)), boxes], 1)
+        found.append(_detections(model, features, rois, sure, size_hw, tolerance, score_floor, doubt_px))
+    return found
+
+
+def _all(boxes: Tensor) -> Tensor:
+    return torch.ones(len(boxes), dtype=torch.bool)
+
+
+def _proposed(
+    model: FasterRCNN, images: ImageList, features: dict[str, Tensor], tolerance: Tolerance
+) -> list[tuple[Tensor, Tensor]]:
+    """Of each image what _proposals says."""
     levels = list(features.values())
     anchors = model.rpn.anchor_generator(images, levels)
     objectness, deltas = model.rpn.head(levels)
@@ -49,12 +75,10 @@ def bracket(
     objectness, deltas = concat_box_prediction_layers(objectness, deltas)
     boxes = model.rpn.box_coder.decode(deltas, anchors).view(len(anchors), -1, 4)
     logits = objectness.view(len(anchors), -1)
-    found = []
-    for index, size_hw in enumerate(images.image_sizes):
-        proposals = _proposals(model, boxes[index], logits[index], counts, size_hw, tolerance)
-        rois = torch.cat([torch.full((len(proposals[0]), 1), float(index)), proposals[0]], 1)
-        found.append(_detections(model, features, rois, proposals[1], size_hw, tolerance, score_floor))
-    return found
+    return [
+        _proposals(model, boxes[index], logits[index], counts, size_hw, tolerance)
+        for index, size_hw in enumerate(images.image_sizes)
+    ]
 
 
 def _proposals(
@@ -92,10 +116,11 @@ def _detections(
     size_hw: tuple[int, int],
     tolerance: Tolerance,
     score_floor: float,
+    doubt_px: float,
 ) -> Bracket:
-    heads, pool = model.roi_heads, PyramidRoiAlign(model.roi_heads.box_roi_pool)
-    rois, sure, levels = _at_every_level(pool, rois, sure, tolerance.box_px)
-    pooled = pool.at_levels([features[name] for name in pool.names], rois, levels)
+    """doubt_px: how far the corners of rois may lie from where another program has them."""
+    heads = model.roi_heads
+    rois, sure, pooled = _pooled(listed_pool(heads.box_roi_pool), features, rois, sure, doubt_px)
     logits, deltas = heads.box_predictor(heads.box_head(pooled))
     scores = logits.softmax(-1)[:, 1:]
     boxes = heads.box_coder.decode(deltas, [rois[:, 1:]])[:, 1:]
@@ -114,6 +139,29 @@ def _detections(
     last = top(scores, margin, heads.detections_per_img, Verdict(sure, possible))
     keep = last.possible
     return Bracket(boxes[keep], scores[keep], column[keep] + 1, last.sure[keep])
+
+
+def _pooled(
+    pool: PyramidRoiAlign | OneMapRoiPool, features: dict[str, Tensor], rois: Tensor, sure: Tensor, doubt_px: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """rois and sure, those that hang on rounding once for each way it may go, and what is pooled of them."""
+    listed = [features[name] for name in pool.names]
+    if isinstance(pool, OneMapRoiPool):
+        rois, sure = _at_every_cell(pool.pool.stride_px, rois, sure, doubt_px)
+        return rois, sure, pool(listed, rois)
+    rois, sure, levels = _at_every_level(pool, rois, sure, doubt_px)
+    return rois, sure, pool.at_levels(listed, rois, levels)
+
+
+def _at_every_cell(stride_px: int, rois: Tensor, sure: Tensor, box_px: float) -> tuple[Tensor, Tensor]:
+    """Regions with a corner so close to the middle of a cell that rounding decides are taken every way, none sure."""
+    low, high = ((rois[:, 1:] + shift) / stride_px + 0.5 for shift in (-box_px, box_px))
+    either = (low.floor() != high.floor()).any(1)
+    ways = torch.cartesian_prod(*[torch.tensor([-box_px, box_px])] * 4)
+    every = rois[either].repeat_interleave(len(ways), 0)
+    every[:, 1:] += ways.repeat(int(either.sum()), 1)
+    unsure = torch.zeros(len(every), dtype=torch.bool)
+    return torch.cat([rois[~either], every]), torch.cat([sure[~either], unsure])
 
 
 def _at_every_level(pool: PyramidRoiAlign, rois: Tensor, sure: Tensor, box_px: float) -> tuple[Tensor, Tensor, Tensor]:

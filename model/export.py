@@ -60,7 +60,11 @@ def export_graphs(
     axes: Axes = {"images": {0: "batch", 1: "height", 2: "width"}, "sizes": {0: "batch"}}
     axes |= {name: {0: "batch", 1: "candidates"} for name in outputs[:3]} | _feature_axes(outputs[3:])
     paths = [out_dir / "detector.onnx"]
-    _trace(detector, (images, sizes), paths[0], Signature(["images", "sizes"], outputs, axes), opset)
+    inputs = {"images": images, "sizes": sizes}
+    if detector.takes_proposals:
+        inputs["proposals"] = torch.tensor([[[8.0, 8, 60, 70], [20, 30, 200, 150]], [[0, 0, 20, 20], [0, 0, 0, 0]]])
+        axes["proposals"] = {0: "batch", 1: "proposals"}
+    _trace(detector, tuple(inputs.values()), paths[0], Signature(list(inputs), outputs, axes), opset)
     if detector.with_features:
         paths.append(_export_head(model, detector(images, sizes)[3:], features, out_dir, opset))
     return paths

@@ -13,6 +13,10 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.ops import MultiScaleRoIAlign, batched_nms, roi_align
 
+from model.classic.anchors import CellAnchors
+from model.classic.fast_rcnn import GivenRegions
+from model.classic.roi_pool import RoiPool
+
 
 class _LevelwiseNms(torch.autograd.Function):
     """
@@ -101,6 +105,23 @@ class PyramidRoiAlign(nn.Module):
         return torch.cat(pooled)[torch.cat(order).argsort()]
 
 
+class OneMapRoiPool(nn.Module):
+    """RoI max pooling of a classic model's one feature map, called as PyramidRoiAlign is."""
+
+    def __init__(self, pool: RoiPool) -> None:
+        super().__init__()
+        self.pool, self.names = pool, list(pool.names)
+
+    def forward(self, features: list[Tensor], rois: Tensor) -> Tensor:
+        """features, one (N, C, h, w), and rois (R, 5) -> (R, C, *output_hw)."""
+        return self.pool.over(features, rois)
+
+
+def listed_pool(pool: nn.Module) -> PyramidRoiAlign | OneMapRoiPool:
+    """The RoI pooling of a model as graphs call it."""
+    return OneMapRoiPool(pool) if isinstance(pool, RoiPool) else PyramidRoiAlign(pool)
+
+
 class DetectorGraph(nn.Module):
     """Trunk, RPN and box head. candidates is K, the most an image can hand on to NMS."""
 
@@ -115,18 +136,26 @@ class DetectorGraph(nn.Module):
         self.half_trunk = half_trunk
         if half_trunk:
             self.backbone = copy.deepcopy(model.backbone).half()
-        self.box_pool = PyramidRoiAlign(model.roi_heads.box_roi_pool)
+        self.box_pool = listed_pool(model.roi_heads.box_roi_pool)
+        self.takes_proposals = isinstance(model.rpn, GivenRegions)
         self.candidates = candidates
         self.with_features = model.roi_heads.has_mask() or model.roi_heads.has_keypoint()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
-    def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
-        """images uint8 (N, H, W, 3), sizes int64 (N, 2) -> boxes (N, K, 4), scores, labels (N, K), features..."""
+    def forward(self, images: Tensor, sizes: Tensor, proposals: Tensor | None = None) -> tuple[Tensor, ...]:
+        """
+        images uint8 (N, H, W, 3), sizes int64 (N, 2) -> boxes (N, K, 4), scores, labels (N, K), features...
+
+        proposals (N, P, 4) canvas pixels are for a Fast R-CNN, which makes none; those without area find nothing.
+        """
         pixels = self._normalise(images, sizes)
         features = self.backbone(pixels.half() if self.half_trunk else pixels)
         features = {name: feature.float() for name, feature in features.items()}
-        proposals, valid = self._propose(list(features.values()), images, sizes)
+        if proposals is None:
+            proposals, valid = self._propose(list(features.values()), images, sizes)
+        else:
+            valid = (proposals[..., 2:] > proposals[..., :2]).all(-1)
         pyramid = [features[name] for name in self.box_pool.names]
         detections = self._classify(pyramid, proposals, valid, sizes)
         return (*detections, *pyramid) if self.with_features else detections
@@ -159,8 +188,10 @@ class DetectorGraph(nn.Module):
         """Anchors of one level (h * w * cells, 4), as torchvision's AnchorGenerator lays them."""
         height, width = score.shape[2:]
         cells = self.rpn.anchor_generator.cell_anchors[level]
-        y = torch.arange(height) * (images.shape[1] // height)
-        x = torch.arange(width) * (images.shape[2] // width)
+        generator = self.rpn.anchor_generator
+        fixed = generator.stride_px if isinstance(generator, CellAnchors) else None
+        y = torch.arange(height) * (fixed or images.shape[1] // height)
+        x = torch.arange(width) * (fixed or images.shape[2] // width)
         shift_y, shift_x = torch.meshgrid(y, x, indexing="ij")
         shifts = torch.stack([shift_x, shift_y, shift_x, shift_y], -1).reshape(-1, 1, 4)
         return (shifts.float() + cells.view(1, -1, 4)).reshape(-1, 4)

@@ -19,6 +19,7 @@ from model import golden
 from model.architectures import ARCHITECTURES, trunk_norms
 from model.bracket import HALF_ROUNDING, ROUNDING
 from model.checkpoint import Checkpoint
+from model.classic.fast_rcnn import GivenRegions
 from model.datasets import CocoSplit
 from model.export import OPSET, export_graphs
 from model.parity import NOTHING, Parity, compare
@@ -70,6 +71,7 @@ class Draft:
             "preprocess": {**self.preprocess, "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
             "postprocess": self.postprocess,
             "keypoints": self.keypoints,
+            **({"proposals": model.rpn.spec.model_dump(mode="json")} if isinstance(model.rpn, GivenRegions) else {}),
             "provenance": {
                 **self.provenance,
                 "exported_with": versions,

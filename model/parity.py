@@ -17,6 +17,7 @@ from service.detections import NmsOptions
 from service.engine.base import Engine
 from service.postprocess.boxes import Picked, pick
 from service.preprocess import to_canvas
+from service.proposals import padded, windows
 
 SCORE_FLOOR = 0.05
 _HEAD_BOXES = 10
@@ -59,14 +60,15 @@ def compare(
     tolerance: Tolerance = ROUNDING,
 ) -> Parity:
     """canvases (N, H, W, 3), sizes_hw (N, 2): both ways, every detection above SCORE_FLOOR needs its equal."""
-    eager = Eager.run(model, bundle, canvases, sizes_hw)
-    exported = _exported(model, engine, canvases, sizes_hw)
+    regions = _regions(bundle, sizes_hw)
+    eager = Eager.run(model, bundle, canvases, sizes_hw, regions)
+    exported = _exported(model, engine, canvases, sizes_hw, regions)
     total, brackets = NOTHING, None
     for index, (ours, theirs) in enumerate(zip(exported, eager.found, strict=True)):
         there, back = match(theirs, ours, tolerance), match(ours, theirs, tolerance)
         total += there.parity
         if there.lone or back.lone:
-            brackets = brackets or bracket(model, eager.images, eager.features, tolerance, SCORE_FLOOR)
+            brackets = brackets or bracket(model, eager.images, eager.features, tolerance, SCORE_FLOOR, eager.regions)
             possible = brackets[index]
             flips = _explained(theirs, there.lone, possible, tolerance) + _explained(
                 ours, back.lone, possible, tolerance
@@ -139,13 +141,23 @@ class Eager:
     images: ImageList
     features: dict[str, torch.Tensor]
     found: list[Picked]
+    regions: list[torch.Tensor] | None = None  # (P, 4) an image, where the model takes proposals
 
     @classmethod
     @torch.no_grad()
     def run(
-        cls, model: FasterRCNN, bundle: Bundle, canvases: NDArray[np.uint8], sizes_hw: NDArray[np.int64]
+        cls,
+        model: FasterRCNN,
+        bundle: Bundle,
+        canvases: NDArray[np.uint8],
+        sizes_hw: NDArray[np.int64],
+        regions: Sequence[NDArray[np.float32]] | None = None,
     ) -> "Eager":
-        """canvases (N, H, W, 3) are normalised first, and zero beyond sizes_hw (N, 2)."""
+        """
+        canvases (N, H, W, 3) are normalised first, and zero beyond sizes_hw (N, 2).
+
+        regions, (P, 4) an image, are for a model that takes proposals.
+        """
         spec = bundle.manifest.preprocess
         pixels = (canvases.astype(np.float32) / 255 - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
         for image, (height, width) in zip(pixels, sizes_hw, strict=True):
@@ -154,10 +166,11 @@ class Eager:
         tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
         images = ImageList(tensor, [(int(h), int(w)) for h, w in sizes_hw])
         features = model.backbone(tensor)
-        proposals, _ = model.rpn(images, features)
+        given = None if regions is None else [torch.from_numpy(boxes) for boxes in regions]
+        proposals, _ = model.rpn(images, features, None if given is None else [{"boxes": boxes} for boxes in given])
         boxes, scores, labels = _box_branch(model, features, proposals, images.image_sizes)
         picked = [Picked(b.numpy(), s.numpy(), i.numpy()) for b, s, i in zip(boxes, scores, labels, strict=True)]
-        return cls(images, features, picked)
+        return cls(images, features, picked, given)
 
 
 def _box_branch(
@@ -170,12 +183,22 @@ def _box_branch(
     return boxes, scores, labels
 
 
+def _regions(bundle: Bundle, sizes_hw: NDArray[np.int64]) -> list[NDArray[np.float32]] | None:
+    """Windows over each image, for a model that takes proposals."""
+    spec = bundle.manifest.proposals
+    return None if spec is None else [windows(spec, (int(h), int(w))) for h, w in sizes_hw]
+
+
 def _exported(
-    model: FasterRCNN, engine: Engine, canvases: NDArray[np.uint8], sizes_hw: NDArray[np.int64]
+    model: FasterRCNN,
+    engine: Engine,
+    canvases: NDArray[np.uint8],
+    sizes_hw: NDArray[np.int64],
+    regions: list[NDArray[np.float32]] | None,
 ) -> Sequence[Picked]:
     heads = model.roi_heads
     options = NmsOptions(SCORE_FLOOR, heads.nms_thresh, "hard", False, heads.detections_per_img, None)
-    output = engine.detect(canvases, sizes_hw)
+    output = engine.detect(canvases, sizes_hw, *([] if regions is None else [padded(regions)]))
     return [pick(output.boxes_xyxy[i], output.scores[i], output.label_ids[i], options) for i in range(len(canvases))]
 
 

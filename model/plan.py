@@ -72,7 +72,8 @@ def plan(
 
 def _model_options(data: CocoSplit, architecture: str, short_px: int) -> dict[str, Any]:
     if architecture.startswith("classic_"):
-        return {**CLASSIC_FROM_SCRATCH, "anchor_sides_px": _anchor_sides_px(data, short_px)}
+        boxes = "window_sides_px" if "fastrcnn" in architecture else "anchor_sides_px"
+        return {**CLASSIC_FROM_SCRATCH, boxes: _anchor_sides_px(data, short_px)}
     if architecture.endswith("_small_fpn"):
         return {**TRAIN_SAMPLING, "smallest_anchor_px": _anchor_px(data, short_px)}
     return dict(TRAIN_SAMPLING)

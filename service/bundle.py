@@ -18,6 +18,7 @@ from service.signature import TrustedSigners
 
 SCHEMA_VERSION = 1
 _MOST_MANIFEST_BYTES = 10_000_000
+MOST_PROPOSALS = 10_000  # of an image, whatever a bundle says
 Task = Literal["detection", "segmentation", "keypoints"]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 GRAPHS: dict[Task, tuple[str, ...]] = {
@@ -98,6 +99,20 @@ class Skeleton(_Part):
         return self
 
 
+class Proposals(_Part):
+    """A model that looks at given regions: how many, and the windows it is given where a request names none."""
+
+    most: int = Field(2000, ge=1, le=MOST_PROPOSALS)
+    """Of one request's own boxes, an image."""
+    sides_px: tuple[Annotated[float, Field(ge=4)], ...] = Field(min_length=1)
+    """The square root of a window's area, in pixels of the canvas."""
+    height_to_width: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    step: float = Field(ge=0.1, le=1)
+    """From a window to the next of its size, in parts of its side."""
+    cell_px: int = Field(16, ge=1)
+    """Of the feature map: windows whose corners lie in the same cells look alike, and only the first is kept."""
+
+
 class Manifest(_Part):
     """manifest.json, as written."""
 
@@ -113,6 +128,8 @@ class Manifest(_Part):
     provenance: dict[str, Any]
     keypoints: Skeleton | None = None
     calibration: ScoreCalibration | None = None
+    proposals: Proposals | None = None
+    """Of a Fast R-CNN, whose detector.onnx has `proposals` for a third input."""
     engines: tuple[Literal["onnx", "openvino"], ...] | None = Field(None, min_length=1)
     """Those its graphs were judged on, `auto` chooses among them; None: any."""
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.detections import NmsOptions
 from service.engine.base import DetectorOutput, Engine, is_out_of_memory
 from service.postprocess.boxes import Picked, pick
+from service.proposals import padded
 from service.tracing import Trace
 
 MOST_REGIONS = 256  # in one run of a head: bounds its memory whatever thresholds a caller chooses
@@ -26,6 +27,7 @@ class Work:
     wants_masks: bool
     wants_keypoints: bool = False
     trace: Trace | None = None  # of the request it came with
+    regions: NDArray[np.float32] | None = None  # (P, 4) canvas pixels, of a model that takes proposals
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def detect_batch(engine: Engine, batch: Sequence[Work]) -> list[Found]:
 def _detect(engine: Engine, batch: Sequence[Work]) -> list[Found]:
     start = time.perf_counter()
     sizes_hw = np.array([work.resized_hw for work in batch], np.int64)
-    output = engine.detect(np.stack([work.canvas for work in batch]), sizes_hw)
+    output = engine.detect(np.stack([work.canvas for work in batch]), sizes_hw, *_proposals(batch))
     detected = time.perf_counter()
     picked = [
         pick(output.boxes_xyxy[i], output.scores[i], output.label_ids[i], work.nms) for i, work in enumerate(batch)
@@ -71,6 +73,12 @@ def _detect(engine: Engine, batch: Sequence[Work]) -> list[Found]:
     if any(work.wants_keypoints for work in batch):
         stages_s["keypoint_head"] = time.perf_counter() - masked
     return [Found(p, m, stages_s, h) for p, m, h in zip(picked, masks, heatmaps, strict=True)]
+
+
+def _proposals(batch: Sequence[Work]) -> tuple[NDArray[np.float32], ...]:
+    """The third input of a model that takes proposals; nothing for others."""
+    regions = [work.regions for work in batch if work.regions is not None]
+    return (padded(regions),) if regions else ()
 
 
 Head = Callable[[Any, NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.admission import Admission
-from service.bundle import Preprocess
+from service.bundle import Manifest
 from service.detections import (
     SOFT_NMS_SIGMA,
     Answer,
@@ -32,6 +32,7 @@ from service.models import Models, ServedModel
 from service.postprocess.finish import finish
 from service.postprocess.keypoints import locate
 from service.preprocess import Geometry, to_canvas
+from service.proposals import Box, regions_on_canvas
 from service.response_cache import ResponseCache, cache_key
 from service.security.caller import current_caller
 from service.tracing import current_trace
@@ -100,12 +101,14 @@ class Predictor:
         version: str | None = None,
         timeout_s: float | None = None,
         priority: Priority = "normal",
+        proposals: tuple[Box, ...] = (),
     ) -> Answer:
         """
         Detections in the pixels of the image as a person sees it, best score first.
 
         picture is an encoded image, or one decoded already: (H, W, 3) uint8 RGB within the caller's own limits.
         The door has asked accepting_model when the request came: what was accepted then is answered while draining too.
+        proposals: the only regions a Fast R-CNN then looks at, in pixels of the image; such answers are not compared.
         timeout_s counts from this call. Raises CallerError, Unavailable or Fault (service.errors), nothing else.
         """
         watch = Stopwatch()
@@ -116,13 +119,17 @@ class Predictor:
         nms = resolve_options(options, model)
         try:
             async with asyncio.timeout_at(deadline):  # the event loop's clock is time.monotonic()
-                key = await self._in_thread(cache_key, picture, options, model.id.digest) if self._cache.is_on else b""
+                key = b""
+                if self._cache.is_on:
+                    key = await self._in_thread(cache_key, picture, options, model.id.digest, proposals)
                 detections = self._cache.get(key)
                 is_kept = detections is not None
                 if detections is None:
                     drain_s = model.batcher.queued_work_s()
                     with self._admission.slot(drain_s, priority == "high", caller.shares_as) as goes_first:
-                        ask = partial(self._detect, picture, options, nms, model, deadline, goes_first, watch)
+                        ask = partial(
+                            self._detect, picture, options, nms, model, deadline, goes_first, watch, proposals
+                        )
                         detections, is_kept = await self._cache.share(key, ask)
                 if is_kept:
                     watch.lap("cache")
@@ -132,7 +139,7 @@ class Predictor:
             raise Overloaded("There is no memory for this image now.", _MEMORY_RETRY_AFTER_S, "memory") from None
         answer = Answer(model.id, detections, watch.timings(is_kept if self._cache.is_on else None))
         self._observer.answered(answer)
-        if self._exchanges is not None:
+        if self._exchanges is not None and not proposals:
             self._exchanges.exchanged(picture, options, nms.score_threshold, answer)
         return answer
 
@@ -145,16 +152,18 @@ class Predictor:
         deadline: float,
         goes_first: bool,
         watch: "Stopwatch",
+        proposals: tuple[Box, ...],
     ) -> Detections:
         """What is in the picture, by running it through the model."""
         caller = current_caller().shares_as
         with model.batcher.admit(deadline, high=goes_first, caller=caller) as ticket, model.uses.one():
             # In one go: as many whole images are in memory as there are threads, however many wait for a batch.
-            preprocess = model.bundle.manifest.preprocess
-            canvas, geometry, preprocess_s = await self._in_thread(_prepare, picture, self._limits, preprocess)
+            prepare = partial(_prepare, picture, self._limits, model.bundle.manifest, proposals)
+            canvas, geometry, regions, preprocess_s = await self._in_thread(prepare)
             watch.lap("decode", preprocess=preprocess_s)
             wants_masks = options.masks != "none" and model.segments
-            work = Work(canvas, geometry.resized_hw, nms, wants_masks, model.finds_keypoints, current_trace.get())
+            trace = current_trace.get()
+            work = Work(canvas, geometry.resized_hw, nms, wants_masks, model.finds_keypoints, trace, regions)
             pixels = canvas.shape[0] * canvas.shape[1]
             found, queue_s, batch_size = await model.batcher.submit(
                 ticket, work, geometry.canvas_hw, pixels, masked=wants_masks
@@ -201,13 +210,14 @@ def _label_ids(option: str, names: Sequence[str], model: ServedModel) -> list[in
 
 
 def _prepare(
-    picture: bytes | NDArray[np.uint8], limits: Limits, preprocess: Preprocess
-) -> tuple[NDArray[np.uint8], Geometry, float]:
-    """The picture on its canvas, how it got there, and the seconds that took beside decoding."""
+    picture: bytes | NDArray[np.uint8], limits: Limits, manifest: Manifest, proposals: tuple[Box, ...]
+) -> tuple[NDArray[np.uint8], Geometry, NDArray[np.float32] | None, float]:
+    """The picture on its canvas, how it got there, regions to look at, and the seconds that took beside decoding."""
     image = picture if isinstance(picture, np.ndarray) else decode(picture, limits)  # (H, W, 3) uint8 RGB
     start = time.perf_counter()
-    canvas, geometry = to_canvas(image, preprocess)
-    return canvas, geometry, time.perf_counter() - start
+    canvas, geometry = to_canvas(image, manifest.preprocess)
+    regions = regions_on_canvas(manifest.proposals, proposals, geometry.image_hw, geometry.resized_hw)
+    return canvas, geometry, regions, time.perf_counter() - start
 
 
 def _finish(

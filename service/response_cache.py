@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -92,7 +92,9 @@ class ResponseCache:
         self._observer.cache_changed(len(self._kept), self._used_bytes)
 
 
-def cache_key(picture: bytes | NDArray[np.uint8], options: DetectOptions, model_digest: str) -> bytes:
+def cache_key(
+    picture: bytes | NDArray[np.uint8], options: DetectOptions, model_digest: str, proposals: Sequence[object] = ()
+) -> bytes:
     """
     32 bytes, for an encoded picture or the pixels of one.
 
@@ -101,7 +103,7 @@ def cache_key(picture: bytes | NDArray[np.uint8], options: DetectOptions, model_
     """
     encoded = picture if isinstance(picture, bytes) else picture.tobytes()
     shape = "encoded" if isinstance(picture, bytes) else str(picture.shape)
-    return hashlib.sha256(f"{model_digest}\n{options!r}\n{shape}\n".encode() + encoded).digest()
+    return hashlib.sha256(f"{model_digest}\n{options!r}\n{proposals!r}\n{shape}\n".encode() + encoded).digest()
 
 
 def size_bytes(detections: Detections) -> int:

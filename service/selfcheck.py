@@ -15,6 +15,7 @@ from service.errors import BundleInvalid
 from service.images import Limits, decode
 from service.postprocess.boxes import Picked
 from service.preprocess import to_canvas
+from service.proposals import regions_on_canvas
 
 # Wide enough for another engine or precision, far too narrow for another model or preprocessing.
 _SCORE_TOLERANCE, _LEAST_IOU = 0.05, 0.9
@@ -47,7 +48,8 @@ def _run(
     faintest = min(map(defaults.least_score, manifest.labels)) if score_threshold is None else score_threshold
     nms = NmsOptions(faintest / 2, defaults.iou_threshold, "hard", False, defaults.max_detections, None)
     nms = replace(nms, calibration=manifest.score_calibration())
-    found = detect_batch(engine, [Work(canvas, geometry.resized_hw, nms, False)])[0]
+    regions = regions_on_canvas(manifest.proposals, (), geometry.image_hw, geometry.resized_hw)
+    found = detect_batch(engine, [Work(canvas, geometry.resized_hw, nms, False, regions=regions)])[0]
     return found.picked, geometry.to_image_pixels(found.picked.boxes_xyxy), manifest.labels
 
 

@@ -17,7 +17,7 @@ _SIDE_PX = 128
 def spread(name: str, classes: int = CLASSES, **options: Any) -> FasterRCNN:
     """Statistics warmed on noise, then the four output layers scaled so that scores and boxes lie far apart."""
     torch.manual_seed(0)
-    model = architectures.build(name, classes, **{**_SMALL, **options})
+    model = architectures.build(name, classes, **{**_small(name), **options})
     model.transform.min_size, model.transform.max_size = (_SIDE_PX,), _SIDE_PX
     noise = torch.rand(3, _SIDE_PX, _SIDE_PX)
     model.train()
@@ -31,8 +31,19 @@ def spread(name: str, classes: int = CLASSES, **options: Any) -> FasterRCNN:
 
 def _outputs(model: FasterRCNN) -> list[tuple[nn.Module, float]]:
     """Upstream first; the standard deviation each shall have."""
-    head, predictor = model.rpn.head, model.roi_heads.box_predictor
-    return [(head.cls_logits, 2.0), (head.bbox_pred, 0.3), (predictor.cls_score, 2.0), (predictor.bbox_pred, 1.0)]
+    predictor = model.roi_heads.box_predictor
+    proposing = (
+        [(model.rpn.head.cls_logits, 2.0), (model.rpn.head.bbox_pred, 0.3)] if hasattr(model.rpn, "head") else []
+    )
+    return [*proposing, (predictor.cls_score, 2.0), (predictor.bbox_pred, 1.0)]
+
+
+def _small(name: str) -> dict[str, Any]:
+    """The classic networks at a quarter of their width: their layers are the same."""
+    if not name.startswith("classic_"):
+        return _SMALL
+    boxes = {"window_sides_px": (24, 64)} if "fastrcnn" in name else {"anchor_sides_px": (64, 96, 128)}
+    return {**_SMALL, "width": 0.25, "batch_norm": True, "head_channels": 64, **boxes}
 
 
 def _scale(model: FasterRCNN, layer: nn.Module, deviation: float, image: torch.Tensor) -> None:

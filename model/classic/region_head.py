@@ -21,6 +21,7 @@ from model.classic.minibatch import (
 )
 from model.classic.roi_pool import OUTPUT_HW, RoiPool
 from model.classic.rpn import start_anew
+from model.classic.truncated_svd import factored
 
 FC_CHANNELS = 4096  # of VGG-16's and ZF's fully connected layers
 DROPOUT = 0.5
@@ -38,6 +39,10 @@ class FullyConnected(nn.Module):
         for layer in (self.fc6, self.fc7):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
+
+    def truncate(self, fc6_rank: int, fc7_rank: int) -> None:
+        """Each layer as two of that rank, by singular value decomposition of its weights."""
+        self.fc6, self.fc7 = factored(self.fc6, fc6_rank), factored(self.fc7, fc7_rank)  # type: ignore[arg-type]
 
     def forward(self, pooled: Tensor) -> Tensor:
         hidden = self.dropout(self.fc6(pooled.flatten(1)).relu())

@@ -51,8 +51,14 @@ class Engine(Protocol):
     compiles_by_shape: bool
     """Whether the first run of a new canvas takes seconds, so that every canvas is run once before the model serves."""
 
-    def detect(self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64]) -> DetectorOutput:
-        """images (N, H, W, 3) RGB on their canvas, sizes_hw (N, 2) valid height and width."""
+    def detect(
+        self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64], proposals: NDArray[np.float32] | None = None
+    ) -> DetectorOutput:
+        """
+        images (N, H, W, 3) RGB on their canvas, sizes_hw (N, 2) valid height and width.
+
+        proposals (N, P, 4) canvas pixels, for a model that takes them and no other; boxes without area find nothing.
+        """
 
     def masks(self, features: Any, rois: NDArray[np.float32], label_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """features of the last detect(), rois (R, 5) image index and canvas box, label_ids (R,) -> (R, 28, 28)."""

@@ -18,6 +18,7 @@ from service.engine.cpu import cpu_features
 from service.engine.fake import FakeEngine
 from service.engine.self_contained import check_self_contained
 from service.errors import BundleInvalid
+from service.proposals import windows
 
 EngineName = Literal["auto", "onnx", "openvino", "tensorrt", "fake"]
 
@@ -148,10 +149,12 @@ def _medians_s(engines: list[Engine], bundle: Bundle) -> list[float]:
     """Median seconds of each for one image of noise on the smallest canvas, taking turns; the first is left out."""
     canvas = min(bundle.manifest.preprocess.canvas_grid, key=lambda hw: hw[0] * hw[1])
     images = np.random.default_rng(0).integers(0, 256, (1, *canvas, 3), np.uint8)
+    spec = bundle.manifest.proposals
+    regions = () if spec is None else (windows(spec, canvas)[None],)
     seconds = np.empty((_TRIALS + 1, len(engines)))
     for turn in seconds:
         for index, engine in enumerate(engines):
             start = time.perf_counter()
-            engine.detect(images, np.array([canvas], np.int64))
+            engine.detect(images, np.array([canvas], np.int64), *regions)
             turn[index] = time.perf_counter() - start
     return [float(median) for median in np.median(seconds[1:], axis=0)]

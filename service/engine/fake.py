@@ -17,7 +17,8 @@ class FakeEngine:
     """
     One detection an image, computed from its own pixels alone; each batch takes delay_s, whatever its size.
 
-    The box is the centre half of the valid area, the score 0.5 plus half the mean brightness, the label the first.
+    The box is the centre half of the valid area, the score 0.5 plus half the mean brightness, the label the first. Of a
+    model that takes proposals, every one of them is found.
     """
 
     name = "fake"
@@ -31,7 +32,9 @@ class FakeEngine:
         """
         self._delay_s, self._fault_file = delay_s, fault_file
 
-    def detect(self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64]) -> DetectorOutput:
+    def detect(
+        self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64], proposals: NDArray[np.float32] | None = None
+    ) -> DetectorOutput:
         if self._fault_file is not None:
             self._fail(self._fault_file, len(images))
         time.sleep(self._delay_s)
@@ -40,7 +43,9 @@ class FakeEngine:
         # Every seventh pixel is plenty to tell images apart and costs next to nothing.
         brightness = np.array([image[:h:7, :w:7].mean() for image, (h, w) in zip(images, sizes_hw, strict=True)])
         scores = (0.5 + brightness / 510).astype(np.float32)
-        return DetectorOutput(boxes[:, None], scores[:, None], np.ones((len(images), 1), np.int64))
+        boxes = boxes[:, None] if proposals is None else proposals
+        has_area = (boxes[..., 2:] > boxes[..., :2]).all(-1)
+        return DetectorOutput(boxes, has_area * scores[:, None], np.ones(boxes.shape[:2], np.int64))
 
     def _fail(self, file: Path, images: int) -> None:
         match _words(file):

@@ -34,10 +34,14 @@ class OnnxEngine:
         heads = [name for name in GRAPHS[bundle.manifest.task] if name != "detector.onnx"]
         self._heads = {name: _session(bundle, name, threads, options, gpu) for name in heads}
 
-    def detect(self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64]) -> DetectorOutput:
+    def detect(
+        self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64], proposals: NDArray[np.float32] | None = None
+    ) -> DetectorOutput:
         binding = self._detector.io_binding()
         binding.bind_cpu_input("images", images)
         binding.bind_cpu_input("sizes", sizes_hw)
+        if proposals is not None:
+            binding.bind_cpu_input("proposals", proposals)
         for name in self._outputs:
             binding.bind_output(name, self._device if name.startswith("features") else "cpu")
         self._detector.run_with_iobinding(binding)

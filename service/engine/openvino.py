@@ -38,9 +38,12 @@ class OpenVinoEngine:
         outputs = {name for output in self._detector.model_outputs for name in output.names}
         self._features = sorted(name for name in outputs if name.startswith("features_"))
 
-    def detect(self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64]) -> DetectorOutput:
+    def detect(
+        self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64], proposals: NDArray[np.float32] | None = None
+    ) -> DetectorOutput:
         request = self._detector
-        request.infer({"images": images, "sizes": sizes_hw}, share_inputs=True, share_outputs=True)
+        regions = {} if proposals is None else {"proposals": proposals}
+        request.infer({"images": images, "sizes": sizes_hw, **regions}, share_inputs=True, share_outputs=True)
         # The request's buffers are overwritten by its next run.
         boxes, scores, labels = (request.get_tensor(name).data.copy() for name in ("boxes", "scores", "labels"))
         features = {name: request.get_tensor(name) for name in self._features}

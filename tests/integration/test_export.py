@@ -14,6 +14,7 @@ import torch
 from torchvision.models.detection import FasterRCNN
 
 from model.architectures import ARCHITECTURES
+from model.classic.fast_rcnn import GivenRegions
 from model.export import export_graphs
 from model.parity import NOTHING, compare, compare_heads
 from service.bundle import Bundle, write_bundle
@@ -36,6 +37,8 @@ def exported(name: str, folder: Path, **options: Any) -> tuple[FasterRCNN, Bundl
     task = ARCHITECTURES[name].task
     labels = [f"class {number}" for number in range(1, CLASSES)]
     changes = {"task": task, "labels": labels} | (POINTS if task == "keypoints" else {})
+    if isinstance(model.rpn, GivenRegions):
+        changes["proposals"] = model.rpn.spec.model_dump(mode="json")
     return model, write_bundle(folder, MANIFEST | changes)
 
 

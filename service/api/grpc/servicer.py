@@ -89,7 +89,7 @@ class DetectionServicer(pb_grpc.DetectionServiceServicer):
         name, version = request.model or None, request.version or None
         with self._accounting.request("grpc", call.id, trace) as outcome, self._memory.share() as share:
             outcome.model = self._predictor.accepting_model(name, version)
-            share.add(len(request.image) * MESSAGE_COPIES)
+            share.add(request.ByteSize() * MESSAGE_COPIES)
             answer = await self._predictor.predict(
                 request.image,
                 to_options(request.options),
@@ -97,6 +97,7 @@ class DetectionServicer(pb_grpc.DetectionServiceServicer):
                 version=version,
                 timeout_s=_timeout_s(request, call),
                 priority=priority(call.priority),
+                proposals=tuple((box.x1, box.y1, box.x2, box.y2) for box in request.proposals),
             )
             outcome.answers = [answer]
             return to_response(answer, call.id)

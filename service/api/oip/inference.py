@@ -11,6 +11,7 @@ from service.api.oip.images import Image, read_images
 from service.api.oip.metadata import EXTENSIONS, model_config, model_metadata, model_statistics
 from service.api.oip.options import Chosen, read_parameters
 from service.api.oip.outputs import check_outputs, to_outputs
+from service.api.oip.proposals import of_images, split_proposals
 from service.api.oip.values import Call, InferRequest, InferResponse, TensorLimits
 from service.api.requests import Accounting, Outcome
 from service.detections import Answer
@@ -19,6 +20,7 @@ from service.health import Health, State
 from service.memory import BodyMemory
 from service.models import Models, ServedModel
 from service.predictor import Predictor
+from service.proposals import Box
 from service.repository import Repository
 from service.security.audit import audited
 
@@ -60,15 +62,18 @@ class OpenInference:
         model = self._models.get(call.name, call.version or None)
         outputs = check_outputs(request.outputs, model)
         chosen = read_parameters(request.parameters, "masks" in outputs)
-        images = await asyncio.to_thread(read_images, request.inputs, self.limits)
-        answers = await self._detect(images, chosen, call)
+        others, sent = await asyncio.to_thread(split_proposals, request.inputs)
+        images = await asyncio.to_thread(read_images, others, self.limits)
+        answers = await self._detect(images, of_images(sent, len(images)), chosen, call)
         outcome.answers = answers
         return InferResponse(answers[0].model, request.id, to_outputs(answers, outputs))
 
-    async def _detect(self, images: list[Image], chosen: Chosen, call: Call) -> list[Answer]:
+    async def _detect(
+        self, images: list[Image], proposals: tuple[tuple[Box, ...], ...], chosen: Chosen, call: Call
+    ) -> list[Answer]:
         timeout_s = _timeout_s(chosen, call.deadline)
 
-        async def one(index: int, image: Image) -> Answer:
+        async def one(index: int, image: Image, boxes: tuple[Box, ...]) -> Answer:
             try:
                 return await self._predictor.predict(
                     image,
@@ -77,6 +82,7 @@ class OpenInference:
                     version=call.version or None,
                     timeout_s=timeout_s,
                     priority=call.priority,
+                    proposals=boxes,
                 )
             except CallerError as error:
                 if len(images) > 1:
@@ -85,7 +91,8 @@ class OpenInference:
 
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(index, image)) for index, image in enumerate(images)]
+                both = enumerate(zip(images, proposals, strict=True))
+                tasks = [group.create_task(one(index, image, boxes)) for index, (image, boxes) in both]
         except* Exception as errors:
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]

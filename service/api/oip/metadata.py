@@ -4,6 +4,7 @@ from typing import Any
 
 from service.api.oip.images import INPUTS
 from service.api.oip.outputs import outputs_of
+from service.api.oip.proposals import INPUT as PROPOSALS
 from service.models import ServedModel
 from service.statistics import BatchStatistics, Duration, ModelStatistics
 
@@ -16,7 +17,7 @@ def model_metadata(model: ServedModel, versions: list[str]) -> dict[str, Any]:
         "name": model.id.name,
         "versions": versions,
         "platform": f"rcnn_{model.engine.name}",
-        "inputs": [dict(tensor) for tensor in INPUTS],
+        "inputs": [dict(tensor) for tensor in _inputs_of(model)],
         "outputs": [dict(tensor) for tensor in outputs_of(model)],
     }
 
@@ -33,9 +34,13 @@ def model_config(model: ServedModel) -> dict[str, Any]:
         "platform": f"rcnn_{model.engine.name}",
         "backend": model.engine.name,
         "max_batch_size": 0,
-        "input": [{**_tensor(tensor), "optional": True} for tensor in INPUTS],
+        "input": [{**_tensor(tensor), "optional": True} for tensor in _inputs_of(model)],
         "output": [_tensor(tensor) for tensor in outputs_of(model)],
     }
+
+
+def _inputs_of(model: ServedModel) -> tuple[dict[str, object], ...]:
+    return INPUTS if model.bundle.manifest.proposals is None else (*INPUTS, PROPOSALS)
 
 
 def _tensor(tensor: dict[str, Any]) -> dict[str, Any]:

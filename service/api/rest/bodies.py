@@ -15,6 +15,7 @@ from service.api.options import option_error
 from service.api.rest.schemas import JsonBody
 from service.errors import BodyTooSlow, CallerLeft, InvalidRequest, PayloadTooLarge
 from service.memory import Share
+from service.proposals import Box
 
 # Base64 takes four bytes for three; form and JSON need a little for their frame.
 _JSON_GROWTH, _FRAME_BYTES = 4 / 3, 65_536
@@ -33,11 +34,20 @@ class BodyLimits:
 
 @dataclass(frozen=True)
 class Images:
-    """What a body held. options is set by JSON bodies only; single marks a raw body, answered without a list."""
+    """
+    What a body held. options is set by JSON bodies only; single marks a raw body, answered without a list.
+
+    proposals are of each image, or () where none were sent.
+    """
 
     bodies: list[bytes]
     single: bool
     options: JsonBody | None = None
+    proposals: tuple[tuple[Box, ...], ...] = ()
+
+    def each(self) -> list[tuple[bytes, tuple[Box, ...]]]:
+        """Every image with the proposals for it."""
+        return list(zip(self.bodies, self.proposals or ((),) * len(self.bodies), strict=True))
 
 
 async def read_images(request: Request, limits: BodyLimits, share: Share) -> Images:
@@ -90,7 +100,7 @@ def _from_json(body: bytes, limits: BodyLimits) -> Images:
         bodies = [base64.b64decode(image.b64, validate=True) for image in parsed.images]
     except ValueError as error:
         raise InvalidRequest(f"images: not base64 ({error}).") from error
-    return Images(bodies, single=False, options=parsed)
+    return Images(bodies, False, parsed, tuple(tuple(image.proposals) for image in parsed.images))
 
 
 class _InMemory(MultiPartParser):

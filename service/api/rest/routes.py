@@ -98,9 +98,15 @@ class RestDoor:
                 timeout_s = max(0.0, timeout_s - (time.monotonic() - arrived))
             calls = [
                 self._predictor.predict(
-                    body, wish.options, model_name=name, version=version, timeout_s=timeout_s, priority=goes
+                    body,
+                    wish.options,
+                    model_name=name,
+                    version=version,
+                    timeout_s=timeout_s,
+                    priority=goes,
+                    proposals=boxes,
                 )
-                for body in images.bodies
+                for body, boxes in images.each()
             ]
             outcome.answers = await unless_caller_leaves(request, _all(calls))
             if wish.kind == JSON:

@@ -1,11 +1,11 @@
 """The words of the REST interface: options in, answers out. The OpenAPI document is made of them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.options import Options, VersionedOptions
-from service.bundle import Task
+from service.bundle import MOST_PROPOSALS, Task
 
 AnswerFormat = Literal["rcnn", "coco", "inference"]
 
@@ -28,9 +28,19 @@ class QueryOptions(RestOptions, VersionedOptions):
     """The same as query parameters; `version` picks one version of the model."""
 
 
+Pixels = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+ProposedBox = tuple[Pixels, Pixels, Pixels, Pixels]
+
+
 class EncodedImage(BaseModel):
     model_config = ConfigDict(extra="forbid")
     b64: str = Field(description="The image file, base64.")
+    proposals: list[ProposedBox] = Field(
+        [],
+        max_length=MOST_PROPOSALS,
+        description="For a Fast R-CNN: the only regions it then looks at, [x1, y1, x2, y2] in pixels of the image. "
+        "Left out or empty, it looks at windows over the whole image.",
+    )
 
 
 class JsonBody(RestOptions):

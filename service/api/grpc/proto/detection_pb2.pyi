@@ -31,18 +31,20 @@ MASK_FORMAT_PNG: MaskFormat
 MASK_FORMAT_RAW: MaskFormat
 
 class DetectRequest(_message.Message):
-    __slots__ = ("image", "model", "version", "options", "timeout_ms")
+    __slots__ = ("image", "model", "version", "options", "timeout_ms", "proposals")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    PROPOSALS_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     model: str
     version: str
     options: DetectOptions
     timeout_ms: int
-    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., options: _Optional[_Union[DetectOptions, _Mapping]] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    proposals: _containers.RepeatedCompositeFieldContainer[Box]
+    def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., options: _Optional[_Union[DetectOptions, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., proposals: _Optional[_Iterable[_Union[Box, _Mapping]]] = ...) -> None: ...
 
 class DetectOptions(_message.Message):
     __slots__ = ("score_threshold", "iou_threshold", "nms", "class_agnostic", "max_detections", "classes", "masks", "soft_nms_sigma", "class_score_thresholds")
