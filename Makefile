@@ -65,6 +65,10 @@ cluster-load: install ## bring the image of `make image` into the cluster
 cluster-down: install ## end the cluster; nothing stays but what was built
 	$(RUN) python -m deploy.cluster down
 
+.PHONY: e2e
+e2e: tools cluster ## a release's whole life on that cluster, under load: make e2e ARGS="--engine plain --inside fake"
+	$(RUN) python -m deploy.cluster run -- $(RUN) python -m deploy.e2e $(IMAGE) $(ARGS)
+
 test-cluster: tools cluster ## the chart on that cluster, which must have the image: make cluster-load
 	$(RUN) python -m deploy.cluster run -- $(RUN) pytest -m cluster tests/cluster $(ARGS)
 
