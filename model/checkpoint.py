@@ -1,6 +1,6 @@
 """What `rcnn train` leaves behind, and the eager model it stands for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,23 @@ class Checkpoint:
             first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise CheckpointInvalid(f"the weights do not fit {recipe.architecture}: {first}") from error
         return model.eval()
+
+    def truncated(self, ranks: tuple[int, int]) -> "Checkpoint":
+        """
+        With the two fully connected layers of a classic detector as two of these ranks each, by singular values.
+
+        Raises CheckpointInvalid for other architectures, and ranks the layers do not have.
+        """
+        recipe = self.recipe
+        if not recipe.architecture.startswith("classic_") or "svd_ranks" in recipe.model_options:
+            raise CheckpointInvalid(f"{recipe.architecture} has no whole fully connected layers to truncate")
+        model = self.build()
+        try:
+            model.roi_heads.box_head.truncate(*ranks)
+        except ValueError as error:
+            raise CheckpointInvalid(str(error)) from error
+        options = {**recipe.model_options, "svd_ranks": list(ranks)}
+        return replace(self, recipe=replace(recipe, model_options=options), state=model.state_dict())
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

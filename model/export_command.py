@@ -60,13 +60,16 @@ def export(
     iou_threshold: Annotated[float, typer.Option(min=0, max=1, help="Overlap NMS allows by default.")] = 0.5,
     trunk_eps: Annotated[float | None, typer.Option(help="Epsilon of frozen batch norms (docs/export.md).")] = None,
     opset: Annotated[int, typer.Option(min=16, max=20, help="ONNX opset.")] = 17,
+    svd: Annotated[
+        str, typer.Option(help="Ranks fc6,fc7 of a classic model's fully connected layers: truncated SVD, 1024,256.")
+    ] = "",
     fp16: Annotated[bool, typer.Option("--fp16", help="Compute backbone and pyramid in fp16.")] = False,
 ) -> None:
     """Turn weights into a bundle that rcnn serve can load; written only if it answers as eager torchvision does."""
     try:
         examples = read_dataset(data, split) if data else None
         if Path(what).is_file():
-            bundle = _export_trained(Path(what), version, examples, out)
+            bundle = _export_trained(Path(what), version, examples, out, _ranks(svd))
         else:
             wishes = Wishes(
                 name, version, min_size, max_size, _shapes(canvas_grid), _shapes(sizes), canvases, proposals,
@@ -82,10 +85,23 @@ def export(
     typer.echo(f"wrote {bundle.root} ({size_mb:.1f} MB, {bundle.digest[:19]}); next: {after}")
 
 
-def _export_trained(checkpoint: Path, version: str, examples: CocoSplit | None, out: Path) -> Bundle:
+def _export_trained(
+    checkpoint: Path, version: str, examples: CocoSplit | None, out: Path, ranks: tuple[int, int] | None
+) -> Bundle:
     if examples is None:
         raise CheckpointInvalid(f"{checkpoint} needs --data: its golden examples are labelled images")
-    return pack(read_checkpoint(checkpoint), version, examples, out)
+    trained = read_checkpoint(checkpoint)
+    return pack(trained if ranks is None else trained.truncated(ranks), version, examples, out)
+
+
+def _ranks(text: str) -> tuple[int, int] | None:
+    """Raises CheckpointInvalid."""
+    if not text:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,4}),([1-9]\d{0,4})", text)
+    if found is None:
+        raise CheckpointInvalid(f"--svd {text!r} is not two ranks; expected fc6,fc7 such as 1024,256")
+    return int(found[1]), int(found[2])
 
 
 def _shapes(text: str) -> tuple[Shape, ...]:

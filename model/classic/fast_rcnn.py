@@ -103,12 +103,11 @@ def build_fast_rcnn(
         num_classes,
         head_channels=head_channels,
         dropout=dropout,
+        svd_ranks=svd_ranks,
         score_thresh=box_score_thresh,
         nms_thresh=box_nms_thresh,
         detections_per_img=box_detections_per_img,
     )
-    if svd_ranks is not None:
-        detector.box_head.truncate(*svd_ranks)
     resize = GeneralizedRCNNTransform(min_size, max_size, list(IMAGENET_MEAN), list(IMAGENET_STD))
     return ClassicFastRCNN(built, spec, detector, resize)
 

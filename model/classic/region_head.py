@@ -74,6 +74,7 @@ class Detector(RoIHeads):
         *,
         head_channels: int = FC_CHANNELS,
         dropout: float = DROPOUT,
+        svd_ranks: tuple[int, int] | None = None,
         score_thresh: float = 0.05,
         nms_thresh: float = 0.5,
         detections_per_img: int = 100,
@@ -91,6 +92,8 @@ class Detector(RoIHeads):
             nms_thresh,
             detections_per_img,
         )
+        if svd_ranks is not None:
+            self.box_head.truncate(*svd_ranks)
 
     def forward(
         self,
