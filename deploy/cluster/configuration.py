@@ -79,6 +79,7 @@ def _kubelet() -> dict[str, object]:
         "clusterDNS": [layout.NODE_ADDRESS],
         "clusterDomain": layout.DOMAIN,
         "podCIDR": layout.POD_NETWORK,
+        "volumePluginDir": str(layout.root() / "volume-plugins"),
         # A machine with version 1 of cgroups and without systemd is good enough for a test.
         "cgroupDriver": "cgroupfs",
         "failCgroupV1": False,

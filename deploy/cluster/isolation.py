@@ -1,6 +1,7 @@
 """
-What the node sees of the machine: its own processes, its own network, its own /run and /var/log, and kernel settings
-that already are what the kubelet would set them to. All of it is gone with the first process of the node.
+What the node sees of the machine: its own processes, its own network, its own /run and /var/log, what it writes below
+/var/lib, and kernel settings that already are what the kubelet would set them to. All of it is gone with the first
+process of the node.
 """
 
 import subprocess
@@ -26,6 +27,7 @@ def isolate() -> None:
     for own, over in (("run", "/run"), ("log", "/var/log")):
         (layout.root() / own).mkdir(exist_ok=True)
         _bind(layout.root() / own, Path(over))
+    _keep_writes_apart(Path("/var/lib"), layout.root() / "lib")  # the kubelet's and the network plugins' fixed places
     for name, value in _KUBELET_WANTS.items():
         copy = layout.root() / "sysctl" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -35,6 +37,14 @@ def isolate() -> None:
     resolver.parent.mkdir(parents=True, exist_ok=True)  # where it pointed into the /run that is covered now
     resolver.touch()
     _bind(layout.root() / "conf" / "resolv.conf", resolver)
+
+
+def _keep_writes_apart(target: Path, own: Path) -> None:
+    """target as it is, but what is written there goes to `own`."""
+    for part in ("written", "work"):
+        (own / part).mkdir(parents=True)
+    layers = f"lowerdir={target},upperdir={own}/written,workdir={own}/work"
+    subprocess.run(["mount", "-t", "overlay", "-o", layers, "rcnn-e2e", str(target)], check=True)
 
 
 def enter(pid: int, folder: Path, command: list[str]) -> list[str]:

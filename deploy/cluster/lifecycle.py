@@ -61,7 +61,7 @@ def run(command: list[str]) -> NoReturn:
         raise NotRunning("it is not up; make cluster starts it")
     programs = [str(pin.folder) for pin in read_pins().values()]
     os.environ["PATH"] = os.pathsep.join([*programs, os.environ["PATH"]])
-    os.environ["KUBECONFIG"] = str(layout.kubeconfig())
+    os.environ |= {"KUBECONFIG": str(layout.kubeconfig()), "KUBECACHEDIR": str(layout.root() / "kubectl")}
     # The node has no way out, so a proxy of this machine is none of its own.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
     entered = enter(pid, Path.cwd(), command)

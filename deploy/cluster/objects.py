@@ -1,5 +1,6 @@
 """The objects every test expects in the cluster: definitions of custom resources, the metrics APIs, a gateway."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def wait_until_ready() -> None:
 
 def kubectl(*arguments: str) -> None:
     command = [str(binary("kubectl")), f"--kubeconfig={layout.kubeconfig()}", *arguments]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "KUBECACHEDIR": str(layout.root() / "kubectl")}
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
 def _files(folder: Path) -> list[str]:
