@@ -15,7 +15,7 @@ ZOO = Path(__file__).parents[2] / "model/zoo"
 
 @dataclass
 class Answers:
-    """What came back, in the order in which it did: a status, or the name of what went wrong on the way."""
+    """What came back, in the order in which it did: a status, or in words what went wrong."""
 
     outcomes: list[int | str] = field(default_factory=list)
 
@@ -34,9 +34,8 @@ def steady_load(url: str, rate_per_s: float = 1.0, model: str = "blood-cells") -
 
     def ask(picture: bytes) -> None:
         try:
-            answers.outcomes.append(
-                httpx.post(f"{url}/v1/models/{model}/detect", content=picture, timeout=90).status_code
-            )
+            answer = httpx.post(f"{url}/v1/models/{model}/detect", content=picture, timeout=90)
+            answers.outcomes.append(f"500: {answer.text}" if answer.status_code == 500 else answer.status_code)
         except httpx.TransportError as problem:
             answers.outcomes.append(f"{type(problem).__name__}: {problem}")
 
@@ -55,3 +54,4 @@ def steady_load(url: str, rate_per_s: float = 1.0, model: str = "blood-cells") -
         finally:
             end.set()
             asking.join()
+            workers.shutdown(cancel_futures=True)  # what was not asked yet

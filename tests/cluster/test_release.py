@@ -81,7 +81,9 @@ def test_a_client_and_the_pod_speak_tls(helm_4: Callable[..., str], namespace: s
     picture = next(path for path in sorted(PICTURE.glob("*/golden/*")) if path.suffix in (".jpg", ".png"))
     with httpx.Client(base_url=f"https://rcnn.{namespace}:8000", verify=trust, timeout=60) as client:
         answer = client.post("/v1/models/blood-cells/detect", content=picture.read_bytes())
+        torn = client.post("/v1/models/blood-cells/detect", content=picture.read_bytes()[:700])
     assert answer.json()["detections"]
+    assert torn.status_code == 422
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.get(f"http://rcnn.{namespace}:8000/readyz")
     assert "Succeeded" in helm_4("test", "rcnn", "--namespace", namespace, "--timeout", "3m")

@@ -93,7 +93,7 @@ class OpenInference:
             async with asyncio.TaskGroup() as group:
                 both = enumerate(zip(images, proposals, strict=True))
                 tasks = [group.create_task(one(index, image, boxes)) for index, (image, boxes) in both]
-        except* Exception as errors:
+        except ExceptionGroup as errors:  # except* would wrap what is raised here: Python 3.11.2, the image
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 

@@ -210,7 +210,7 @@ async def _all(calls: list[Any]) -> list[Answer]:
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(call) for call in calls]
-    except* Exception as errors:
+    except ExceptionGroup as errors:  # except* would wrap what is raised here: Python 3.11.2, the image
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
 
