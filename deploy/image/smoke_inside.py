@@ -33,6 +33,7 @@ def main(entrypoint: list[str]) -> None:
         detect(golden_picture())
         check("rcnn_requests_total" in ask(f"{METRICS}/metrics"), "metrics are served on 8002")
         check_grpc(golden_picture())
+        check_refusal()
         check_judge()
     finally:
         service.send_signal(signal.SIGTERM)
@@ -106,6 +107,16 @@ def check_grpc(picture: Path) -> None:
         stub = detection_pb2_grpc.DetectionServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
         found = stub.Detect(request, timeout=30).detections
     check(bool(found), f"gRPC finds something in it too: {len(found)} objects")
+
+
+def check_refusal() -> None:
+    """Under the image's own Python, which is not that of the tests: an error keeps its status."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(f"{HTTP}/v1/detect", b"no image"), timeout=30)  # nosec B310  # http, by us
+        status = 200
+    except urllib.error.HTTPError as error:
+        status = error.code
+    check(400 <= status < 500, f"what is no image is refused as the caller's fault: {status}")
 
 
 def check_bill() -> None:
