@@ -111,6 +111,7 @@ def roll_back(stage: Stage, timeline: Timeline, candidate: Candidate) -> None:
         if candidate.reason == "errors":
             stage.erring.add(stage.candidate)
         phase = _decided(stage)
+        wait_for("the judge's reasons", lambda: bool(verdict_on(stage.candidate).worse), 30)
         judged = verdict_on(stage.candidate)
         act.facts["verdict"] = judged.reasons
         if phase != "rolled back":
