@@ -92,6 +92,7 @@ def _controller_manager() -> Component:
         f"--service-account-private-key-file={layout.key('accounts')}",
         f"--root-ca-file={layout.certificate('ca')}",
         "--use-service-account-credentials",
+        f"--flex-volume-plugin-dir={layout.root()}/volume-plugins",  # it makes the folder, /usr/libexec otherwise
         "--leader-elect=false",
         *_served("server"),
         "--horizontal-pod-autoscaler-sync-period=5s",  # 15 s otherwise: a test has minutes
