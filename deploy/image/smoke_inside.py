@@ -4,6 +4,7 @@ The questions smoke.sh asks from inside the image. Arguments: the image's entryp
 One picture goes through the whole path: a golden one of a shipped bundle, in which there is something to find.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ def main(entrypoint: list[str]) -> None:
     check(not is_writable(Path("/app")), "the root is read-only")
     check(os.getuid() == 10001, "it runs as user 10001")
     check_bill()
+    check_cuda()
     started = time.monotonic()
     service = subprocess.Popen(entrypoint)
     try:
@@ -122,7 +124,25 @@ def check_refusal() -> None:
 def check_bill() -> None:
     bill = json.loads(Path("/usr/share/sbom/rcnn.cdx.json").read_text())
     names = {component["name"] for component in bill["components"]}
-    check({"numpy", "onnxruntime", "libc6"} <= names, f"the bill of materials names {len(names)} components")
+    engines = names & {"onnxruntime", "onnxruntime-gpu"}
+    check({"numpy", "libc6"} <= names and len(engines) == 1, f"the bill of materials names {len(names)} components")
+
+
+def check_cuda() -> None:
+    """In an image for GPUs: all that the CUDA provider is linked to is there, save the driver, which a node brings."""
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return
+    onnxruntime.preload_dlls(directory="")
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    try:
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
+        missing = "nothing"
+    except OSError as error:
+        missing = str(error).partition(":")[0]
+    check(missing in ("nothing", "libcuda.so.1"), f"of what CUDA's provider needs, {missing} is missing")
 
 
 def ask(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> str:

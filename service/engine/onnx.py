@@ -89,6 +89,8 @@ def _gpu_providers(bundle: Bundle, options: EngineOptions, tensorrt: bool) -> li
         folder = options.cache.working_folder(("tensorrt", ort.__version__, bundle.digest))
         chosen.append(providers.tensorrt(folder))
     if providers.CUDA in ort.get_available_providers():
+        # CUDA and cuDNN come as wheels, in whose folders the loader does not look by itself.
+        ort.preload_dlls(directory="")
         chosen.append(providers.cuda(options.gpu_memory_bytes))
     return chosen
 
