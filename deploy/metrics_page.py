@@ -32,6 +32,8 @@ LABELS = {
     "signal": "What is watched: `brightness`, `contrast`, `sharpness`, `image_size`, `detections_per_image`, `score`, "
     "`class`, `box_area` or `box_aspect` ([drift](drift.md)).",
     "source": "What senders call themselves (`X-Source`): the first `drift_most_sources` of them, then `(other)`.",
+    "release": "What the release is called: `VERSION-HASH` of its pods, by the chart; the same in `X-Release`, "
+    "in audit lines and as the label `rcnn/release` of the pods.",
     "candidate": "The model that is asked again.",
     "gpu": "Index of a device, or `device:slice` of a MIG slice.",
 }

@@ -60,7 +60,8 @@ class Service:
         cv2.setNumThreads(1)  # one thread a request: OpenCV would start one for every core of the host
         self._settings = settings
         self.health, self.models = Health(), Models()
-        self.metrics, self.tracer = Metrics(triton_names=settings.triton_metric_names), _create_tracer(settings)
+        self.metrics = Metrics(triton_names=settings.triton_metric_names, release=settings.release)
+        self.tracer = _create_tracer(settings)
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
         self._engine_threads: dict[ServedModel, ThreadPoolExecutor] = {}
         self.repository = Repository(settings.model_repository, self.models, self._build, self._retire)

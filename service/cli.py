@@ -72,7 +72,7 @@ def serve(
 
     settings = _settings(config, **flags)
     configure_logs(settings.log_level, settings.log_format)
-    configure_audit(settings.audit_log)
+    configure_audit(settings.audit_log, settings.release)
 
     async def run() -> None:
         code = await Service(settings).serve()

@@ -29,9 +29,13 @@ UNKNOWN_MODEL = "(unknown)"  # one label for whatever names callers make up; no 
 
 
 class Metrics(MetricRegistry):
-    """The process's metrics, in a registry of its own. triton_names: the statistics under Triton's names too."""
+    """
+    The process's metrics, in a registry of its own.
 
-    def __init__(self, *, triton_names: bool = False) -> None:
+    triton_names: the statistics under Triton's names too. release: what the process's release is called, if anything.
+    """
+
+    def __init__(self, *, triton_names: bool = False, release: str = "") -> None:
         super().__init__()
         self.recent, self.in_flight_now = RecentRequests(), 0
         self.statistics = Statistics()
@@ -42,6 +46,8 @@ class Metrics(MetricRegistry):
         self._declare_drift()
         self._declare_samples()
         self._declare_models()
+        if release:
+            self._release_info.labels(release).set(1)
         ProcessCollector(registry=self.registry)
         if triton_names:
             self.registry.register(_TritonNames(self.statistics))
@@ -130,6 +136,7 @@ class Metrics(MetricRegistry):
         self._samples_bytes = self._gauge("rcnn_samples_bytes", "What they take there.")
 
     def _declare_models(self) -> None:
+        self._release_info = self._gauge("rcnn_release_info", "1 for the release this is, if it has a name.", "release")
         info = ("model", "version", "digest", "engine", "precision")
         self._model_info = self._gauge("rcnn_model_info", "1 for each model served.", *info)
         self._load = self._gauge("rcnn_model_load_duration_seconds", "Time to load and check a model.", "model")

@@ -22,10 +22,11 @@ from service.security.watched import FileUnusable
 _log = logging.getLogger("rcnn.audit")
 _log.propagate = False
 _log.disabled = True
+_of_process: dict[str, str] = {}  # what every line says beside its own
 
 
-def configure_audit(where: Path | None) -> None:
-    """Write to a file, or to stderr for "-", from now on. Raises FileUnusable."""
+def configure_audit(where: Path | None, release: str = "") -> None:
+    """Write to a file, or to stderr for "-", from now on. release: stands on each line. Raises FileUnusable."""
     if where is None:
         return
     try:
@@ -34,6 +35,7 @@ def configure_audit(where: Path | None) -> None:
         raise FileUnusable(f"cannot write the audit log {where}: {error.strerror}") from None
     _log.handlers = [to_file or logging.StreamHandler(sys.stderr)]
     _log.setLevel(logging.INFO)
+    _of_process.update({"release": release} if release else {})
     _log.disabled = False
 
 
@@ -42,7 +44,8 @@ def record(action: str, outcome: str, **facts: Any) -> None:
     if _log.disabled:
         return
     who = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "caller": current_caller().name}
-    _log.info(orjson.dumps({"event": "audit", **who, "action": action, "outcome": outcome, **facts}).decode())
+    line = {"event": "audit", **who, **_of_process, "action": action, "outcome": outcome, **facts}
+    _log.info(orjson.dumps(line).decode())
 
 
 @contextmanager

@@ -54,6 +54,7 @@ def test_every_deed_has_its_line_and_no_line_a_secret(toy_bundle: Bundle, tmp_pa
         "RCNN_MODEL_REPOSITORY": str(repository),
         "RCNN_API_KEYS": str(keys),
         "RCNN_AUDIT_LOG": str(audit),
+        "RCNN_RELEASE": "0.1.0-4f2a",
         "RCNN_LOG_LEVEL": "debug",
     }
     with run_server(environment) as served:
@@ -72,6 +73,7 @@ def test_every_deed_has_its_line_and_no_line_a_secret(toy_bundle: Bundle, tmp_pa
         ("key/camera", "detect", "model_not_found"),
     ]
     assert lines[0]["digest"] == lines[5]["digest"] == lines[7]["digests"][0] == toy_bundle.digest
+    assert {line["release"] for line in lines} == {"0.1.0-4f2a"}
     assert lines[0]["request_id"] == "one" and lines[0]["images"] == 1 and "time" in lines[0]
     both = audit.read_text() + "".join(served.log)
     assert camera not in both and operator not in both and "guessed" not in both

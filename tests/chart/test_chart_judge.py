@@ -105,6 +105,19 @@ def test_a_release_is_called_anew_exactly_when_its_pods_change(render: Render) -
 
 
 @every_canary
+def test_pods_are_labelled_with_what_they_call_themselves(render: Render, flags: tuple[str, ...]) -> None:
+    """One identity: found by `kubectl get pods -l rcnn/release=...`, in metrics, answers and audit lines."""
+    objects = render(*flags)
+    assert (
+        objects.workload["spec"]["template"]["metadata"]["labels"]["rcnn/release"]
+        == objects.environment["RCNN_RELEASE"]
+    )
+    long = render(*flags, "--set", f"settings.release={'a' * 62}.b")
+    assert long.workload["spec"]["template"]["metadata"]["labels"]["rcnn/release"] == "a" * 62
+    assert "rcnn/release" not in long.workload["spec"]["selector"]["matchLabels"]
+
+
+@every_canary
 def test_stable_pods_ask_the_candidate_and_may_reach_it(render: Render, flags: tuple[str, ...]) -> None:
     objects = render(*flags, "--set-json", "service.httpPort=80,canary.shadow.share=0.25")
     service = "rcnn-next" if flags is BY_HAND else "demo-rcnn-canary"

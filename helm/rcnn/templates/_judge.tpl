@@ -53,6 +53,11 @@ pods' environment, so it is made of the template without that environment.
 {{- end -}}
 {{- end -}}
 
+{{/* The same, and nothing where the pods do not call themselves anything. */}}
+{{- define "rcnn.namedRelease" -}}
+{{- if or .Values.settings.release (include "rcnn.shadowed" .) -}}{{- include "rcnn.release" . -}}{{- end -}}
+{{- end -}}
+
 {{/* Stable and candidate are made of one template: whoever meets itself behind the candidate's Service counts nothing. */}}
 {{- define "rcnn.shadowEnvironment" -}}
 {{- if not (hasKey . "unnamed") }}

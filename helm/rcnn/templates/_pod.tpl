@@ -5,6 +5,12 @@ metadata:
     {{- include "rcnn.selectorLabels" . | nindent 4 }}
     # On the pods, so that metrics tell old from new.
     app.kubernetes.io/version: {{ include "rcnn.version" . | quote }}
+    {{- if not (hasKey . "unnamed") }}
+    {{- with include "rcnn.namedRelease" . }}
+    # The same as RCNN_RELEASE, which answers, metrics and audit lines carry. At most 63 characters, as labels are.
+    rcnn/release: {{ . | trunc 63 | trimAll "-_." | quote }}
+    {{- end }}
+    {{- end }}
     {{- with .Values.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
