@@ -20,6 +20,11 @@ Refuse = Callable[..., str]
         pytest.param(["--set-string", "replicas=2"], ["replicas", "integer"], id="text-for-a-number"),
         pytest.param(["--set", "image.digest=sha256:12"], ["digest"], id="short-digest"),
         pytest.param(
+            ["--set", "autoscaling.scaleDownAfterSeconds=59"],
+            ["scaleDownAfterSeconds", "60"],
+            id="scale-down-in-one-go",
+        ),
+        pytest.param(
             ["--set", "podDisruptionBudget.maxUnavailable=0"], ["maxUnavailable"], id="budget-that-blocks-drains"
         ),
         pytest.param(

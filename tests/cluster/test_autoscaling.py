@@ -16,7 +16,7 @@ SCALED = {
     "autoscaling.kind": "hpa",
     "autoscaling.minReplicas": "1",
     "autoscaling.maxReplicas": "3",
-    "autoscaling.scaleDownAfterSeconds": "15",
+    "autoscaling.scaleDownAfterSeconds": "60",
     # A share of a core each, so that more pods do more, also on a machine with few cores.
     "resources.limits.cpu": "500m",
 }

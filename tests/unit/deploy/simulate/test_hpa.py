@@ -71,6 +71,17 @@ def test_fewer_pods_wait_until_none_more_were_wanted_for_the_window() -> None:
     assert one.decide(122, 3, all_at(0, 3)) == 2
 
 
+def test_pods_added_within_a_policys_period_all_go_at_once_under_a_shorter_window() -> None:
+    """Why the chart refuses a window shorter than its policy's minute: the limit counts from the period's beginning."""
+    hasty, chart = controller(down=Rules(15, DOWN.policies)), controller()
+    for one in (hasty, chart):
+        assert one.decide(0, 1, all_at(400, 1)) == 2
+        assert one.decide(31, 2, all_at(300, 2)) == 3
+    assert hasty.decide(50, 3, all_at(0, 3)) == 1  # 3, less 2 added in this minute, less 1; and 1 is the least
+    assert [chart.decide(now, 3, all_at(0, 3)) for now in (50, 90)] == [3, 3]  # 3 were wanted at 31
+    assert chart.decide(91, 3, all_at(0, 3)) == 2
+
+
 def test_never_fewer_than_the_least() -> None:
     one = controller(least=2)
     one.decide(0, 2, all_at(0, 2))
