@@ -17,10 +17,11 @@ from loadtests.serving import Service, serving
 
 _ZOO = Path(__file__).parents[2] / "model/zoo"
 _IMAGE = sorted(_ZOO.glob("nuclei/1/golden/*.png"))[0]
+_CELLS = sorted(_ZOO.glob("blood-cells/1/golden/*.jpg"))[0]
 
 
 class Play:
-    """One drill under way. The engine is the fake one: it is as slow and as faulty as it is told to be."""
+    """One drill under way. The engine is the fake one, as slow and as faulty as it is told to be, but in serve_shipped."""
 
     def __init__(self, here: Stage) -> None:
         self.here = here
@@ -36,6 +37,11 @@ class Play:
         usual = {"engine": "fake", "bundles": _ZOO / "nuclei", "fake_engine_fault_file": self._fault}
         self._running = ExitStack()
         self._service = self._running.enter_context(serving({**self.here.ports, **usual, **settings}))
+
+    def serve_shipped(self) -> None:
+        """As `rcnn serve` does without a setting: the shipped models on the engine that it chooses."""
+        self._running = ExitStack()
+        self._service = self._running.enter_context(serving(self.here.ports))
 
     def stop(self) -> None:
         """As Kubernetes does: SIGTERM, and wait."""
@@ -106,3 +112,10 @@ class Play:
 def ordinary(_: int) -> Ask:
     """The same small image every time."""
     return Ask("nuclei", _IMAGE.read_bytes())
+
+
+def shipped(number: int) -> Ask:
+    """A picture to each of the shipped models in turn."""
+    if number % 2:
+        return Ask("blood-cells", _CELLS.read_bytes(), {"Content-Type": "image/jpeg"})
+    return ordinary(number)

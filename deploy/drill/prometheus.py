@@ -1,5 +1,6 @@
-"""A real Prometheus as a process of its own, scraping every second, and the questions asked of it."""
+"""A real Prometheus as a process of its own, and the questions asked of it."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -55,6 +56,17 @@ class Prometheus:
         rows = self.over('min by (alertname) (ALERTS{alertstate="firing"})', start_s, time.time(), 1.0)
         return {row.labels["alertname"]: row.times_s[0] for row in rows}
 
+    def pending_since(self, start_s: float) -> set[str]:
+        """Names of the alerts that have waited since then for their condition to last."""
+        rows = self.over('count by (alertname) (ALERTS{alertstate="pending"})', start_s, time.time(), 1.0)
+        return {row.labels["alertname"] for row in rows}
+
+    def rule_evaluations(self) -> int:
+        """How often a rule has been evaluated, by Prometheus' own count."""
+        said = httpx.get(f"{self.url}/metrics", timeout=30).text
+        counts = re.findall(r"^prometheus_rule_evaluations_total\{.*\} (\S+)$", said, re.MULTILINE)
+        return int(sum(float(count) for count in counts))
+
     def rule_errors(self) -> dict[str, str]:
         """What went wrong with rules when they were last evaluated, by the rule's name."""
         groups = httpx.get(f"{self.url}/api/v1/rules", timeout=30).json()["data"]["groups"]
@@ -78,18 +90,21 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_prometheus(folder: Path, targets: Sequence[str], rule_files: Sequence[Path]) -> Iterator[Prometheus]:
+def running_prometheus(
+    folder: Path, targets: Sequence[str], rule_files: Sequence[Path], interval_s: int = 1, alertmanager_url: str = ""
+) -> Iterator[Prometheus]:
     """
-    Scrapes targets (host:port) as job rcnn in namespace drill and evaluates rules, each second, until the block ends.
+    Until the block ends, scrapes targets (host:port) as job rcnn in namespace drill and evaluates rules.
 
-    folder is where it keeps its data. Raises NoPrometheus.
+    Both every interval_s. folder is where it keeps its data; what fires is told to alertmanager_url, if there is one.
+    Raises NoPrometheus.
     """
     binary = shutil.which("prometheus")
     if binary is None:
         raise NoPrometheus("no prometheus on PATH: run make tools, or install Debian's package prometheus")
     port = free_port()
     config = folder / "prometheus.yaml"
-    config.write_text(yaml.safe_dump(_config(targets, rule_files)))
+    config.write_text(yaml.safe_dump(_config(targets, rule_files, interval_s) | _alerting(alertmanager_url)))
     command = [binary, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
     command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
     with (folder / "prometheus.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
@@ -102,14 +117,22 @@ def running_prometheus(folder: Path, targets: Sequence[str], rule_files: Sequenc
             process.wait(timeout=_STOP_S)
 
 
-def _config(targets: Sequence[str], rule_files: Sequence[Path]) -> dict[str, Any]:
+def _config(targets: Sequence[str], rule_files: Sequence[Path], interval_s: int) -> dict[str, Any]:
+    every = f"{interval_s}s"
     return {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
         "rule_files": [str(path.absolute()) for path in rule_files],
         "scrape_configs": [
             {"job_name": "rcnn", "static_configs": [{"targets": list(targets), "labels": {"namespace": "drill"}}]}
         ],
     }
+
+
+def _alerting(alertmanager_url: str) -> dict[str, Any]:
+    if not alertmanager_url:
+        return {}
+    targets = [alertmanager_url.removeprefix("http://")]
+    return {"alerting": {"alertmanagers": [{"static_configs": [{"targets": targets}]}]}}
 
 
 def _wait_until_ready(prometheus: Prometheus, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -1,11 +1,13 @@
-"""The drills, each told from its cause. An hour of the rules is a minute here."""
+"""The drills, each told from its cause. But for the quiet hour, an hour of the rules is a minute here."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from deploy.drill.play import Play, ordinary
+from deploy.alerts.objectives import Objectives
+from deploy.drill.play import Play, ordinary, shipped
+from deploy.drill.stage import SPEEDUP
 from deploy.drill.traffic import traffic
 
 Cause = Callable[[Play], AbstractContextManager[None]]
@@ -23,6 +25,9 @@ class Drill:
     calm: Cause
     """How things are before; entered first and left last."""
     cause: Cause
+    speedup: int = SPEEDUP
+    promised: Objectives | None = None
+    """To callers; unless said otherwise what the chart's rules promise."""
 
 
 @contextmanager
@@ -44,6 +49,16 @@ def _served(per_second: float, calm_s: float) -> Cause:
             play.stop()
 
     return calm
+
+
+@contextmanager
+def _shipped_models(play: Play) -> Iterator[None]:
+    play.serve_shipped()
+    try:
+        with traffic(play.here.url, 1 / 60, shipped):
+            yield
+    finally:
+        play.stop()
 
 
 @contextmanager
@@ -110,6 +125,10 @@ DRILLS: Mapping[str, Drill] = {
     "quiet": Drill(
         "a healthy service at one request a second, which is one a minute to the rules, for what is an hour to them",
         "", 60, _served(1, 5), _nothing,
+    ),
+    "quiet-hour": Drill(
+        "the shipped models on the engine they are deployed with, one request a minute, a whole hour in real time",
+        "", 3600, _shipped_models, _nothing, speedup=1, promised=Objectives(0.999, p95_s=2.5, p50_s=1.0),
     ),
     "latency-regression": Drill(
         "a release with an engine twenty times as slow (400 ms a batch), at 4 requests a second",

@@ -1,4 +1,4 @@
-"""The stage of a drill: the service on fixed ports, so that it can fall and rise again, and Prometheus watching it."""
+"""The stage of a drill: the service on fixed ports, so that it can fall and rise again, and what watches it."""
 
 import tempfile
 from collections.abc import Iterator
@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.alerts import objectives
 from deploy.alerts.__main__ import render
-from deploy.alerts.objectives import read_objectives
+from deploy.alerts.objectives import COMMITTED, Objectives, read_objectives
 from deploy.alerts.rules import Clock
+from deploy.drill.alertmanager import Alertmanager, running_alertmanager
 from deploy.drill.prometheus import Prometheus, free_port, running_prometheus
 
 SPEEDUP = 60
 """An hour of the rules is a minute of a drill."""
+
+_SCRAPE_S = 15  # as the chart's monitor asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Stage:
     http_port: int
     metrics_port: int
     prometheus: Prometheus
+    alertmanager: Alertmanager
     folder: Path
 
     @property
@@ -36,14 +39,22 @@ class Stage:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
-    """Raises NoPrometheus."""
+def stage(speedup: int = SPEEDUP, promised: Objectives | None = None) -> Iterator[Stage]:
+    """
+    Rules for what is promised (unless said otherwise what the chart's rules promise), run `speedup` times as fast.
+
+    Raises NoPrometheus, NoAlertmanager.
+    """
     with tempfile.TemporaryDirectory(prefix="rcnn-drill-") as name:
         folder = Path(name)
-        rules = render(folder / "rules", read_objectives(objectives.COMMITTED), Clock(SPEEDUP))
+        rules = render(folder / "rules", promised or read_objectives(COMMITTED), Clock(speedup))
         for path, text in rules.items():
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         http_port, metrics_port = free_port(), free_port()
-        with running_prometheus(folder, [f"127.0.0.1:{metrics_port}"], list(rules)) as prometheus:
-            yield Stage(http_port, metrics_port, prometheus, folder)
+        targets, every_s = [f"127.0.0.1:{metrics_port}"], max(1, _SCRAPE_S // speedup)
+        with (
+            running_alertmanager(folder, speedup) as manager,
+            running_prometheus(folder, targets, list(rules), every_s, manager.url) as prometheus,
+        ):
+            yield Stage(http_port, metrics_port, prometheus, manager, folder)
