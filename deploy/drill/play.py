@@ -21,7 +21,7 @@ _CELLS = sorted(_ZOO.glob("blood-cells/1/golden/*.jpg"))[0]
 
 
 class Play:
-    """One drill under way. The engine is the fake one, as slow and as faulty as it is told to be, but in serve_shipped."""
+    """One drill under way. But in serve_shipped the engine is the fake one, as slow and as faulty as told to be."""
 
     def __init__(self, here: Stage) -> None:
         self.here = here

@@ -22,11 +22,12 @@ if ! command -v node >/dev/null && command -v apt-get >/dev/null && [[ $(id -u) 
     echo "tools: installing nodejs" >&2
     { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nodejs; } >/dev/null 2>&1 || true
 fi
-if ! command -v promtool >/dev/null && command -v apt-get >/dev/null && [[ $(id -u) == 0 ]]; then
+if ! { command -v promtool && command -v amtool; } >/dev/null && command -v apt-get >/dev/null && [[ $(id -u) == 0 ]]; then
     echo "tools: installing prometheus and prometheus-alertmanager" >&2
     { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends prometheus prometheus-alertmanager; } >/dev/null 2>&1 || true
 fi
 command -v promtool >/dev/null || echo "tools: no prometheus; the tests of alerts and dashboards will be skipped" >&2
+command -v amtool >/dev/null || echo "tools: no alertmanager; drills will not run and its tests will be skipped" >&2
 command -v node >/dev/null || echo "tools: no node; the JavaScript client's test will be skipped" >&2
 command -v go >/dev/null || echo "tools: no go; the Go client's test will be skipped" >&2
 exit 0
