@@ -1,5 +1,5 @@
 """
-Write docs/metrics.md from the metrics as the service declares them.
+Write docs/metrics.md from the metrics as the service and the judge declare them.
 
     python -m deploy.metrics_page            write it
     python -m deploy.metrics_page --check    write nothing; exit 1 if it is not what would be written
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.judge.metrics import JudgeMetrics
 from service.metric_registry import Declared
 from service.metrics import UNKNOWN_MODEL, Metrics
 
@@ -35,13 +36,14 @@ LABELS = {
     "release": "What the release is called: `VERSION-HASH` of its pods, by the chart; the same in `X-Release`, "
     "in audit lines and as the label `rcnn/release` of the pods.",
     "candidate": "The model that is asked again.",
+    "decision": "Of the judge: `promote`, `rollback` or `undecided`.",
     "gpu": "Index of a device, or `device:slice` of a MIG slice.",
 }
 
 _HEAD = """\
 # Metrics
 
-<!-- Written by `make metrics-page` from service/metrics.py: edit that instead. -->
+<!-- Written by `make metrics-page` from service/metrics.py and deploy/judge/metrics.py: edit those instead. -->
 
 Prometheus scrapes them on :8002, path `/metrics`. Units are seconds, bytes and ratios from 0 to 1. A label's values
 come from what is served and from fixed lists, never from a request, so that no caller can add series.
@@ -58,16 +60,24 @@ come from what is served and from fixed lists, never from a request, so that no 
 
 """
 
+_JUDGE = """
+## The judge's
+
+On :8010, path `/metrics`, of `rcnn gate serve`; in the chart its job is the release's full name and `-judge`.
+
+"""
+
 
 def page() -> str:
     """The whole document."""
-    declared = Metrics().declared
-    rows = "".join(map(_row, declared))
-    used = {label for metric in declared for label in metric.labels}
+    declared, judging = Metrics().declared, JudgeMetrics().declared
+    rows, of_judge = ("".join(map(_row, each)) for each in (declared, judging))
+    used = {label for metric in (*declared, *judging) for label in metric.labels}
     labels = "".join(f"| `{label}` | {LABELS[label]} |\n" for label in LABELS if label in used)
     buckets = "".join(f"| `{m.name}` | {', '.join(f'{b:g}' for b in m.buckets)} |\n" for m in declared if m.buckets)
     return (
         f"{_HEAD}| metric | kind | labels | what it says |\n|---|---|---|---|\n{rows}"
+        f"{_JUDGE}| metric | kind | labels | what it says |\n|---|---|---|---|\n{of_judge}"
         f"\n## Labels\n\n| label | values |\n|---|---|\n{labels}"
         "\n## Bucket edges\n\nAn edge stands at every threshold of an objective.\n"
         f"\n| histogram | edges |\n|---|---|\n{buckets}"

@@ -1,10 +1,10 @@
-"""A registry that remembers what was declared in it. With metrics.py, the only importer of prometheus_client."""
+"""A registry that remembers what was declared in it. Of service, it and metrics.py alone import prometheus_client."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_asgi_app
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, make_asgi_app
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class MetricRegistry:
     def asgi_app(self) -> Callable[..., Any]:
         """Answers scrapes, in OpenMetrics where the scraper asks for it."""
         return make_asgi_app(self.registry)
+
+    def as_text(self) -> bytes:
+        """What a scrape reads, in Prometheus' text format."""
+        return generate_latest(self.registry)
 
     def _counter(self, name: str, help: str, *labels: str) -> Counter:
         self.declared.append(Declared(f"{name}_total", "counter", help, labels, ()))

@@ -4,6 +4,7 @@ The judge for canary controllers, over HTTP.
 `GET /verdict?candidate=NAME` is for Argo Rollouts' web metric provider: the verdict as JSON, 200 whatever it says.
 `POST /flagger/rollback` and `POST /flagger/confirm` are for Flagger's webhooks, which know only yes (200) and no (403):
 the first says yes to a rollback, the second to a promotion, so that undecided is neither.
+`GET /metrics` is for Prometheus.
 """
 
 import json
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from deploy.judge.metrics import JudgeMetrics
 from deploy.judge.prometheus import Prometheus
 from deploy.judge.shadow_gate import Policy
 from deploy.judge.verdict import Decision, Verdict
@@ -27,24 +29,32 @@ def create_server(
 ) -> ThreadingHTTPServer:
     """Answers from everything counted in the last horizon_s: a candidate's name is its own, so that is its rollout."""
 
+    told = JudgeMetrics()
+
     def verdict_on(candidate: str) -> Verdict:
         now = time.time()
-        return look(prometheus, Rollout(candidate, selector), policy, now - horizon_s, now)
+        verdict = look(prometheus, Rollout(candidate, selector), policy, now - horizon_s, now)
+        told.verdict_given(verdict, now)
+        return verdict
 
     class Handler(_Handler):
         judge = staticmethod(verdict_on)
+        metrics = told
 
     return ThreadingHTTPServer((host, port), Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):
     judge: Callable[[str], Verdict]
+    metrics: JudgeMetrics
 
     def do_GET(self) -> None:
         asked = urlsplit(self.path)
         candidate = parse_qs(asked.query).get("candidate", [""])[0]
         if asked.path == "/healthz":
             self._answer(200, {"status": "ok"})
+        elif asked.path == "/metrics":
+            self._send(200, "text/plain; version=0.0.4; charset=utf-8", type(self).metrics.as_text())
         elif asked.path != "/verdict":
             self._answer(404, {"error": "expected /verdict?candidate=NAME"})
         elif not _is_name(candidate):
@@ -69,9 +79,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200 if verdict.decision is wanted else 403, verdict.document())
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
-        content = json.dumps(body).encode()
+        self._send(status, "application/json", json.dumps(body).encode())
+
+    def _send(self, status: int, kind: str, content: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

@@ -61,6 +61,26 @@ def test_the_judge_is_a_restricted_pod_behind_its_own_service(render: Render, fl
     assert not objects.workload["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
 
 
+@every_canary
+def test_the_judge_can_be_scraped_with_and_without_an_operator_through_the_one_port_that_is_open(
+    render: Render, flags: tuple[str, ...]
+) -> None:
+    """Its job is its own name both ways: a Prometheus without an operator takes it from the ReplicaSet's."""
+    objects = render(*flags, "--set", "metrics.monitor=pod")
+    template = objects.one("Deployment", "-judge")["spec"]["template"]
+    ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}
+    assert template["metadata"]["annotations"]["prometheus.io/port"] == str(ports["http"])
+    monitor = objects.one("PodMonitor", "-judge")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "demo-rcnn-judge"}]
+    assert monitor["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
+    policy = objects.one("NetworkPolicy", "-judge")["spec"]
+    assert policy["podSelector"]["matchLabels"] == template["metadata"]["labels"]
+    assert policy["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+    assert policy["policyTypes"] == ["Ingress"], "where its Prometheus is, the chart does not know"
+
+
 def test_the_judge_is_started_with_flags_it_knows(render: Render) -> None:
     """By its own command line: --help after them answers only if each was read."""
     objects = render(*ARGO, "--set", "canary.judge.args={--disagreement=0.03}")
@@ -123,7 +143,7 @@ def test_stable_pods_ask_the_candidate_and_may_reach_it(render: Render, flags: t
     service = "rcnn-next" if flags is BY_HAND else "demo-rcnn-canary"
     assert objects.environment["RCNN_SHADOW_URL"] == f"http://{service}:80"
     assert objects.environment["RCNN_SHADOW_SHARE"] == "0.25"
-    egress = objects.one("NetworkPolicy")["spec"]["egress"]
+    egress = objects.one("NetworkPolicy", "demo-rcnn")["spec"]["egress"]
     assert egress[0]["ports"] == [{"port": "http", "protocol": "TCP"}]
     assert {port["port"] for port in egress[1]["ports"]} == {53}
 
@@ -133,9 +153,9 @@ def test_the_pods_flagger_renames_are_still_guarded_and_scraped(render: Render) 
     objects = render(*FLAGGER, "--set", "metrics.monitor=pod")
     primary = {**objects.workload["spec"]["template"]["metadata"]["labels"], "app.kubernetes.io/name": "rcnn-primary"}
     selectors = [
-        objects.one("NetworkPolicy")["spec"]["podSelector"],
+        objects.one("NetworkPolicy", "demo-rcnn")["spec"]["podSelector"],
         objects.one("PodDisruptionBudget")["spec"]["selector"],
-        objects.one("PodMonitor")["spec"]["selector"],
+        objects.one("PodMonitor", "demo-rcnn")["spec"]["selector"],
     ]
     for selector in selectors:
         assert selector["matchLabels"].items() <= primary.items()
@@ -144,7 +164,7 @@ def test_the_pods_flagger_renames_are_still_guarded_and_scraped(render: Render) 
 def test_without_a_share_no_pod_asks_another(render: Render) -> None:
     objects = render(*ARGO, "--set", "canary.shadow.share=0")
     assert not [name for name in objects.environment if "SHADOW" in name]
-    assert objects.one("NetworkPolicy")["spec"]["egress"] == []
+    assert objects.one("NetworkPolicy", "demo-rcnn")["spec"]["egress"] == []
 
 
 @pytest.mark.parametrize("closed", ["apiKeys.secretName=keys", "tls.secretName=tls"])

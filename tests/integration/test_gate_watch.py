@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.judge.prometheus import Prometheus
 from deploy.judge.server import create_server
@@ -163,6 +164,17 @@ def test_a_candidate_nobody_shadows_is_undecided_and_not_rolled_back(prometheus:
     assert "is it shadowed" in found["unfit"][0]
 
 
+def told_of(url: str) -> dict[str, tuple[float, float]]:
+    """Of each decision, as Prometheus' own parser reads it: how often it was given, and whether it was the last."""
+    families = text_string_to_metric_families(httpx.get(f"{url}/metrics").text)
+    samples = [sample for family in families for sample in family.samples]
+    values = {(sample.name, sample.labels.get("decision", "")): sample.value for sample in samples}
+    return {
+        decision: (values["rcnn_gate_verdicts_total", decision], values["rcnn_gate_decision", decision])
+        for decision in Decision
+    }
+
+
 def test_controllers_are_answered_in_their_own_words(prometheus: RunningPrometheus) -> None:
     server = create_server("127.0.0.1", 0, Prometheus(prometheus.url), LENIENT, "", 600)
     thread = threading.Thread(target=server.serve_forever)
@@ -181,6 +193,8 @@ def test_controllers_are_answered_in_their_own_words(prometheus: RunningPromethe
         assert [webhook("rollback", name) for name in ("good", "down", "unheard-of")] == [403, 200, 403]
         assert [webhook("confirm", name) for name in ("good", "down", "unheard-of")] == [200, 403, 403]
         assert webhook("other", "good") == 404
+        assert told_of(url) == {"promote": (3, 0), "rollback": (3, 0), "undecided": (3, 1)}
+        assert "rcnn_gate_unfit_verdicts_total 3.0" in httpx.get(f"{url}/metrics").text
     finally:
         server.shutdown()
         thread.join()
