@@ -16,13 +16,20 @@ class Guard:
     """
     The candidate may not have a mean above margin. weight is its share of the alpha kept for rolling back.
 
-    Rolling back takes evidence that the mean is above the margin; promoting takes evidence that it is below.
+    Promoting takes evidence that the mean is below the margin; rolling back takes evidence that it is above what is
+    tolerated, at most the margin. Between the two either answer is right (Wald's zone of indifference): the wider it
+    is, the sooner one comes.
     """
 
     name: str
     question: str  # for people: what the mean is of
     margin: float  # (0, 1)
     weight: float  # shares of all guards add up to 1
+    tolerance: float | None = None  # (0, margin]; None: the margin
+
+    @property
+    def tolerated(self) -> float:
+        return self.margin if self.tolerance is None else self.tolerance
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Reading:
     observations: int
     mean: float | None  # of bucket middles; None without observations
     interval: tuple[float, float]  # 95 %, at all times at once
-    log_e_worse: float  # against "the mean is at most the margin"
+    log_e_worse: float  # against "the mean is at most what is tolerated"
     log_e_fine: float  # against "the mean is at least the margin"
     state: State
 
@@ -64,7 +71,7 @@ def read(guard: Guard, tally: Tally, alpha_rollback: float, alpha_promote: float
     alpha_rollback is for all guards together and split by weight (union bound). alpha_promote is not split: a release
     is promoted only if every guard is fine, and a bad one has at least one guard that is wrongly so (Berger 1982).
     """
-    worse = float(log_e_above(tally.counts, tally.low, guard.margin))
+    worse = float(log_e_above(tally.counts, tally.low, guard.tolerated))
     fine = float(log_e_below(tally.counts, tally.high, guard.margin))
     mean = float(tally.counts @ (tally.low + tally.high) / 2 / tally.total) if tally.total else None
     state: State = "open"

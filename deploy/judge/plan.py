@@ -93,8 +93,8 @@ def _prospect(guard: Guard, expected: float, pairs: int, alpha_rollback: float, 
         expected,
         pairs_needed(expected, guard.margin, alpha_promote),
         worse,
-        pairs_needed(worse, guard.margin, alpha),
-        _detectable(guard.margin, pairs, alpha),
+        pairs_needed(worse, guard.tolerated, alpha),
+        _detectable(guard.tolerated, pairs, alpha),
     )
 
 

@@ -14,7 +14,7 @@ from deploy.judge.verdict import Finding, Verdict, decide
 class Policy:
     """What a candidate may cost, and how sure one wants to be."""
 
-    errors: float = 0.002  # images it fails on
+    errors: float = 0.002  # images it fails on; more than half of it is not tolerated
     disagreement: float = 0.05  # mean share of objects without a partner that agrees, above the floor
     floor: float = 0.0  # the same between two stable replicas, measured
     slower_than: float = 1.1  # an image counts as slower above this, as faster below its inverse
@@ -25,8 +25,8 @@ class Policy:
 
     def guards(self) -> tuple[Guard, Guard, Guard]:
         return (
-            Guard("errors", "share of images the candidate failed on", self.errors, 0.3),
-            Guard("disagreement", "share of objects that find no agreement", self.floor + self.disagreement, 0.5),
+            Guard("errors", "share of images the candidate failed on", self.errors, 0.5, self.errors / 2),
+            Guard("disagreement", "share of objects that find no agreement", self.floor + self.disagreement, 0.3),
             Guard("latency", "slower 1, same 0.5, faster 0", self.slower, 0.2),
         )
 
@@ -100,14 +100,16 @@ def _slower(buckets: Buckets, limit: float) -> Tally:
 def _finding(reading: Reading) -> Finding:
     guard, (low, high) = reading.guard, reading.interval
     mean = "nothing seen" if reading.mean is None else f"{reading.mean:.4f} [{low:.4f}, {high:.4f}]"
+    than = f" than {guard.tolerated:.4g}" if guard.tolerated < guard.margin else ""
     words = (
-        f"{guard.question}: {mean}, at most {guard.margin:.4g} allowed; e = {_e(reading.log_e_worse)} that it is more, "
-        f"e = {_e(reading.log_e_fine)} that it is less, after {reading.observations} pairs"
+        f"{guard.question}: {mean}, at most {guard.margin:.4g} allowed; e = {_e(reading.log_e_worse)} that it is more"
+        f"{than}, e = {_e(reading.log_e_fine)} that it is less, after {reading.observations} pairs"
     )
     figures = {
         "mean": reading.mean,
         "interval": [low, high],
         "margin": guard.margin,
+        "tolerated": guard.tolerated,
         "log_e_worse": reading.log_e_worse,
         "log_e_fine": reading.log_e_fine,
         "observations": reading.observations,

@@ -79,7 +79,7 @@ def roll_out(
         worse, fine = np.zeros((some, looks), bool), np.ones((some, looks), bool)
         for guard, tally in chances:
             counts = rng.multinomial(step, tally.counts / tally.counts.sum(), (some, looks)).cumsum(1)
-            worse |= log_e_above(counts, tally.low, guard.margin) >= threshold(policy.alpha_rollback * guard.weight)
+            worse |= log_e_above(counts, tally.low, guard.tolerated) >= threshold(policy.alpha_rollback * guard.weight)
             fine &= log_e_below(counts, tally.high, guard.margin) >= threshold(policy.alpha_promote)
         seen = step * np.arange(1, looks + 1) >= policy.least_pairs
         first_worse, first_fine = (_first(answer & seen, looks) for answer in (worse, fine))
@@ -89,9 +89,10 @@ def roll_out(
 
 
 def at_the_margin(policy: Policy) -> list[tuple[Guard, Tally]]:
-    """The hardest release that is not worse: every guard's mean exactly at its margin, 0 or 1 each time."""
+    """The hardest release that is not worse: every guard's mean exactly what is tolerated, 0 or 1 each time."""
     values: Floats = np.array([0.0, 1.0])
-    return [(guard, Tally(np.array([1 - guard.margin, guard.margin]), values, values)) for guard in policy.guards()]
+    chances = [(guard, np.array([1 - guard.tolerated, guard.tolerated])) for guard in policy.guards()]
+    return [(guard, Tally(both, values, values)) for guard, both in chances]
 
 
 def ever_rolled_back(
@@ -105,7 +106,7 @@ def ever_rolled_back(
         worse = np.zeros(some, bool)
         for guard, tally in chances:
             counts = rng.multinomial(step, tally.counts / tally.counts.sum(), (some, looks)).cumsum(1)
-            evidence = log_e_above(counts, tally.low, guard.margin)
+            evidence = log_e_above(counts, tally.low, guard.tolerated)
             worse |= (evidence >= threshold(policy.alpha_rollback * guard.weight)).any(1)
         hits += int(worse.sum())
     return hits / rollouts
