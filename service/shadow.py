@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from service.detections import Answer, Detections, DetectOptions, RleMask
 from service.pairing import CANDIDATE_FAILED, Pairing, pair
 
-_ASKED_AT_ONCE = 2
 _TOO_MANY_REQUESTS = 429
 _SAME_RELEASE_REST_S = 15.0  # between looks whether a candidate has come to the address
 _RELEASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -90,23 +89,23 @@ class Shadow:
         self._waiting: asyncio.Queue[_Question] = asyncio.Queue()
         self._waiting_bytes = 0
         self._name, self._rest_until_s = candidate.name, 0.0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
 
     def start(self) -> None:
         import httpx
 
         self._client = httpx.AsyncClient(base_url=self._candidate.url, timeout=self._candidate.timeout_s)
-        self._tasks = [asyncio.create_task(self._ask_on()) for _ in range(_ASKED_AT_ONCE)]
+        # One at a time: questions that met in a batch would count the work of both, and look slow.
+        self._task = asyncio.create_task(self._ask_on())
 
     async def close(self) -> None:
         """Forget what waits: nobody does for it."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._tasks:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
             await self._client.aclose()
-        self._thread.shutdown(wait=True)
+        await asyncio.to_thread(self._thread.shutdown, wait=True)  # an answer may be half compared
 
     def exchanged(
         self, picture: bytes | NDArray[np.uint8], options: DetectOptions, score_threshold: float, answer: Answer
