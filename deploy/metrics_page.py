@@ -29,7 +29,7 @@ LABELS = {
     "`encode`, or `cache` where a kept answer was given. Of a cancellation: `queue`, `engine` or `request`.",
     "reason": "Why a request was refused: the code of its error, or what there was no capacity of. "
     "Of samples: why one was kept or dropped ([sampling](sampling.md)).",
-    "label": "One of the model's own classes.",
+    "label": "One of the model's own classes. Of pairs: of the candidate's too; after the first hundred, `(other)`.",
     "signal": "What is watched: `brightness`, `contrast`, `sharpness`, `image_size`, `detections_per_image`, `score`, "
     "`class`, `box_area` or `box_aspect` ([drift](drift.md)).",
     "source": "What senders call themselves (`X-Source`): the first `drift_most_sources` of them, then `(other)`.",
@@ -37,6 +37,8 @@ LABELS = {
     "in audit lines and as the label `rcnn/release` of the pods.",
     "candidate": "The model that is asked again.",
     "decision": "Of the judge: `promote`, `rollback` or `undecided`.",
+    "size": "By the area of the box in pixels: `small` below 32², `medium`, `large` from 96² on (COCO's limits).",
+    "side": "Who worked: `stable` or `candidate`.",
     "gpu": "Index of a device, or `device:slice` of a MIG slice.",
 }
 

@@ -77,7 +77,7 @@ class Service:
         admission = Admission(settings.max_in_flight, settings.high_priority_places, self.metrics.in_flight)
         self._drift = drift_from(settings, self.image_limits, self.metrics)
         self._sampler = sampler_from(settings, self.image_limits, self.metrics, self._drift)
-        self._shadow = shadow_from(settings, self.metrics, self._sampler)
+        self._shadow = shadow_from(settings, self.metrics, self._sampler, self.models)
         readers = [reader for reader in (self._shadow, self._drift, self._sampler) if reader is not None]
         self.predictor = Predictor(
             self.models,

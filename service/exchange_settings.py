@@ -1,5 +1,7 @@
 """Who reads questions with their answers, as the settings ask. Beside the composition root, a reader of settings."""
 
+from collections.abc import Mapping
+
 from service.drift import Drift, DriftObserver
 from service.errors import BundleInvalid
 from service.images import Limits
@@ -12,7 +14,9 @@ from service.settings import Settings
 from service.shadow import Candidate, PairReader, Shadow, ShadowObserver
 
 
-def shadow_from(settings: Settings, observer: ShadowObserver, reader: PairReader | None) -> Shadow | None:
+def shadow_from(
+    settings: Settings, observer: ShadowObserver, reader: PairReader | None, models: Models
+) -> Shadow | None:
     if not settings.shadow_url:
         return None
     candidate = Candidate(
@@ -23,7 +27,12 @@ def shadow_from(settings: Settings, observer: ShadowObserver, reader: PairReader
         settings.shadow_timeout_ms / 1e3,
         int(settings.shadow_queue_mb * 1e6),
     )
-    return Shadow(candidate, observer, reader)
+
+    def class_thresholds(name: str) -> Mapping[str, float]:
+        named = (model.bundle.manifest for model in models.all() if model.id.name == name)
+        return next((manifest.postprocess.class_score_thresholds for manifest in named), {})
+
+    return Shadow(candidate, observer, reader, class_thresholds=class_thresholds)
 
 
 def drift_from(settings: Settings, limits: Limits, observer: DriftObserver) -> Drift | None:

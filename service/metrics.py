@@ -9,9 +9,8 @@ from prometheus_client.registry import Collector
 from service.detections import Answer, ModelId
 from service.drift import Reading
 from service.gpu import GpuReading
-from service.metric_registry import MetricRegistry
-from service.pairing import Pairing
 from service.recent import RecentRequests
+from service.shadow_metrics import ShadowMetrics
 from service.statistics import Statistics
 from service.tracing import Trace, current_trace
 from service.triton_names import triton_samples
@@ -21,14 +20,12 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.7
 _STAGE_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _RATIOS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
-_SHARES = (0, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1)
-_SLOWDOWNS = (0.25, 0.5, 2 / 3, 0.8, 1 / 1.1, 1, 1.1, 1.25, 1.5, 2, 4)  # every edge with its inverse
 _COUNTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)
 
 UNKNOWN_MODEL = "(unknown)"  # one label for whatever names callers make up; no model can be called so
 
 
-class Metrics(MetricRegistry):
+class Metrics(ShadowMetrics):
     """
     The process's metrics, in a registry of its own.
 
@@ -85,30 +82,6 @@ class Metrics(MetricRegistry):
         self._detections = self._counter("rcnn_detections", "Objects found.", "model", "label")
         self._score = self._histogram("rcnn_detection_score", "Scores of objects found.", _RATIOS, "model")
         self._per_image = self._histogram("rcnn_detections_per_image", "Objects found in an image.", _COUNTS, "model")
-
-    def _declare_shadow(self) -> None:
-        by_pair = ("model", "candidate")
-        self._shadow_pairs = self._counter(
-            "rcnn_shadow_pairs", "Images answered by a candidate too, by the gravest difference.", *by_pair, "outcome"
-        )
-        self._shadow_objects = self._counter(
-            "rcnn_shadow_objects", "Objects in pairs of answers, by what became of them.", *by_pair, "outcome"
-        )
-        self._shadow_disagreement = self._histogram(
-            "rcnn_shadow_disagreement_ratio",
-            "Share of both answers' objects without a partner that agrees.",
-            _SHARES,
-            *by_pair,
-        )
-        self._shadow_slowdown = self._histogram(
-            "rcnn_shadow_slowdown_ratio",
-            "The candidate's work on an image over the stable model's, without waiting.",
-            _SLOWDOWNS,
-            *by_pair,
-        )
-        self._shadow_dropped = self._counter(
-            "rcnn_shadow_dropped", "Requests meant for a candidate that it was not asked.", "reason"
-        )
 
     def _declare_drift(self) -> None:
         by_signal = ("model", "signal")
@@ -196,17 +169,6 @@ class Metrics(MetricRegistry):
 
     def body_memory(self, held_bytes: int) -> None:
         self._body_memory.set(held_bytes)
-
-    def shadow_paired(self, model: str, candidate: str, pairing: Pairing, slowdown: float | None) -> None:
-        self._shadow_pairs.labels(model, candidate, pairing.outcome).inc()
-        for outcome, count in pairing.objects.items():
-            self._shadow_objects.labels(model, candidate, outcome).inc(count)
-        self._shadow_disagreement.labels(model, candidate).observe(pairing.disagreement)
-        if slowdown is not None:
-            self._shadow_slowdown.labels(model, candidate).observe(slowdown)
-
-    def shadow_dropped(self, reason: str) -> None:
-        self._shadow_dropped.labels(reason).inc()
 
     def sample_kept(self, reason: str) -> None:
         self._samples.labels(reason).inc()

@@ -7,8 +7,9 @@ optimal assignment; and unlike that, it gives every pair the same partners which
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
@@ -45,10 +46,20 @@ class Match:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """One object as the stable model saw it, or as the candidate did where it was alone; and what became of it."""
+
+    label: str
+    box_area_px: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
 class Pairing:
     """
     outcome is the gravest thing that happened to any object. missed and extra are indices into the stable and the
     candidate's answer. disagreement is the share of all objects of both answers without a partner that agrees, 0 to 1.
+    seen: every object counted once; forgiven ones are left out.
     """
 
     outcome: Outcome
@@ -57,34 +68,50 @@ class Pairing:
     missed: tuple[int, ...] = ()
     extra: tuple[int, ...] = ()
     objects: Mapping[Outcome, int] = field(default_factory=dict)
+    seen: tuple[Seen, ...] = ()
 
 
 CANDIDATE_FAILED = Pairing("candidate_error", 1.0)
 
 
 def pair(
-    stable: Detections, candidate: Detections, score_threshold: float, tolerances: Tolerances = Tolerances()
+    stable: Detections,
+    candidate: Detections,
+    score_threshold: float,
+    tolerances: Tolerances = Tolerances(),
+    class_thresholds: Mapping[str, float] = MappingProxyType({}),
 ) -> Pairing:
     """
     Compare two answers to the same question.
 
-    An object seen by one side alone is forgiven if its score is within tolerance of score_threshold: had the other side
-    seen it with a score as much lower as is tolerated, it would not have been in the answer.
+    An object seen by one side alone is forgiven if its score is within tolerance of its threshold (class_thresholds
+    by label, else score_threshold): had the other side seen it with a score as much lower as is tolerated, it would
+    not have been in the answer.
     Raises ValueError if the answers are of images of different sizes.
     """
     if stable.image_hw != candidate.image_hw:
         raise ValueError(f"answers about images of {stable.image_hw} and {candidate.image_hw}")
     partners = _partners(stable, candidate, tolerances.match_iou)
     matches = tuple(_match(stable, candidate, *partner, tolerances) for partner in partners)
-    certain = score_threshold + tolerances.score
+
+    def certain(label: str) -> float:
+        return class_thresholds.get(label, score_threshold) + tolerances.score
+
     missed = _alone(stable, {match.stable for match in matches}, certain)
     extra = _alone(candidate, {match.candidate for match in matches}, certain)
     objects: Counter[Outcome] = Counter(match.outcome for match in matches)
     objects.update({"missed": len(missed), "extra": len(extra)})
-    seen = 2 * len(matches) + len(missed) + len(extra)
+    both = 2 * len(matches) + len(missed) + len(extra)
     outcome: Outcome = next((outcome for outcome in _GRAVEST_FIRST if objects[outcome]), "agree")
-    disagreement = 1 - 2 * objects["agree"] / seen if seen else 0.0
-    return Pairing(outcome, disagreement, matches, missed, extra, dict(objects))
+    disagreement = 1 - 2 * objects["agree"] / both if both else 0.0
+    each = tuple(_seen(stable, match.stable, match.outcome) for match in matches)
+    each += tuple(_seen(stable, i, "missed") for i in missed) + tuple(_seen(candidate, i, "extra") for i in extra)
+    return Pairing(outcome, disagreement, matches, missed, extra, dict(objects), each)
+
+
+def _seen(found: Detections, index: int, outcome: Outcome) -> Seen:
+    left, top, right, bottom = found.boxes_xyxy[index].tolist()
+    return Seen(found.labels[index], (right - left) * (bottom - top), outcome)
 
 
 def _partners(stable: Detections, candidate: Detections, least_iou: float) -> list[tuple[int, int, float]]:
@@ -120,8 +147,9 @@ def _match(
     return Match(here, there, box_iou, change, overlap, outcome)
 
 
-def _alone(found: Detections, matched: set[int], certain: float) -> tuple[int, ...]:
-    return tuple(i for i, score in enumerate(found.scores.tolist()) if i not in matched and score >= certain)
+def _alone(found: Detections, matched: set[int], certain: Callable[[str], float]) -> tuple[int, ...]:
+    rows = enumerate(zip(found.scores.tolist(), found.labels, strict=True))
+    return tuple(i for i, (score, label) in rows if i not in matched and score >= certain(label))
 
 
 def box_ious(boxes_xyxy: NDArray[np.float32], others_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:

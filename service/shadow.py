@@ -12,7 +12,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from service.detections import Answer, Detections, DetectOptions, RleMask
 from service.pairing import CANDIDATE_FAILED, Pairing, pair
+from service.shadow_metrics import Work
 
 _TOO_MANY_REQUESTS = 429
 _SAME_RELEASE_REST_S = 15.0  # between looks whether a candidate has come to the address
@@ -31,15 +32,21 @@ _RELEASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class ShadowObserver(Protocol):
     """Told what became of each question."""
 
-    def shadow_paired(self, model: str, candidate: str, pairing: Pairing, slowdown: float | None) -> None: ...
+    def shadow_paired(self, model: str, candidate: str, pairing: Pairing, work: Work | None) -> None: ...
     def shadow_dropped(self, reason: str) -> None: ...
 
 
 class PairReader(Protocol):
-    """Reads each question with the answer given and how the candidate's differs. Takes microseconds, never raises."""
+    """Reads each question with both answers and how they differ. Takes microseconds, never raises."""
 
     def paired(
-        self, picture: bytes, options: DetectOptions, score_threshold: float, answer: Answer, pairing: Pairing
+        self,
+        picture: bytes,
+        options: DetectOptions,
+        score_threshold: float,
+        answer: Answer,
+        found: Detections,
+        pairing: Pairing,
     ) -> None: ...
 
 
@@ -60,6 +67,7 @@ class _Question:
     image: bytes
     options: DetectOptions
     score_threshold: float
+    class_thresholds: Mapping[str, float]
     answer: Answer
 
 
@@ -84,8 +92,11 @@ class Shadow:
         observer: ShadowObserver,
         reader: PairReader | None = None,
         draw: Callable[[], float] = random.random,
+        class_thresholds: Callable[[str], Mapping[str, float]] = lambda _: {},
     ) -> None:
+        """class_thresholds: those of a model's own, by its name, which beat the threshold of all classes."""
         self._candidate, self._observer, self._reader, self._draw = candidate, observer, reader, draw
+        self._class_thresholds = class_thresholds
         self._waiting: asyncio.Queue[_Question] = asyncio.Queue()
         self._waiting_bytes = 0
         self._name, self._rest_until_s = candidate.name, 0.0
@@ -119,7 +130,9 @@ class Shadow:
             self._observer.shadow_dropped("queue_full")
         else:
             self._waiting_bytes += len(picture)
-            self._waiting.put_nowait(_Question(picture, options, score_threshold, answer))
+            defaults = {} if options.score_threshold is not None else self._class_thresholds(answer.model.name)
+            by_class = {**defaults, **options.class_score_thresholds}
+            self._waiting.put_nowait(_Question(picture, options, score_threshold, by_class, answer))
 
     async def _ask_on(self) -> None:
         while True:
@@ -134,7 +147,7 @@ class Shadow:
         try:
             name, body = await self._answer(question)
             compare = asyncio.get_running_loop().run_in_executor(self._thread, _compared, question, body)
-            pairing, slowdown = await compare
+            pairing, found, work = await compare
         except SameRelease:
             self._observer.shadow_dropped("same_release")
             self._rest_until_s = time.monotonic() + _SAME_RELEASE_REST_S
@@ -143,10 +156,10 @@ class Shadow:
         except CandidateFailed:
             self._observer.shadow_paired(model, self._name, CANDIDATE_FAILED, None)
         else:
-            self._observer.shadow_paired(model, name, pairing, slowdown)
+            self._observer.shadow_paired(model, name, pairing, work)
             if self._reader is not None:
                 asked = question.image, question.options, question.score_threshold, question.answer
-                self._reader.paired(*asked, pairing)
+                self._reader.paired(*asked, found, pairing)
 
     async def _answer(self, question: _Question) -> tuple[str, dict[str, Any]]:
         """The candidate's name and JSON. Raises CandidateFailed, CandidateRefused or SameRelease."""
@@ -194,18 +207,18 @@ def to_query(options: DetectOptions) -> list[tuple[str, str | int | float | bool
     return query
 
 
-def _compared(question: _Question, body: dict[str, Any]) -> tuple[Pairing, float | None]:
-    """The pairing, and the candidate's work over the stable model's. Raises CandidateFailed if body is no answer."""
+def _compared(question: _Question, body: dict[str, Any]) -> tuple[Pairing, Detections, Work | None]:
+    """The pairing, what the candidate found, and both sides' work. Raises CandidateFailed if body is no answer."""
     try:
         found, timings_ms = read_answer(body), body["timings_ms"]
         stable = _with_rle_masks_only(question.answer.detections)
-        pairing = pair(stable, found, question.score_threshold)
+        pairing = pair(stable, found, question.score_threshold, class_thresholds=question.class_thresholds)
         work_ms = float(timings_ms["total"]) - float(timings_ms.get("queue", 0.0))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CandidateFailed(f"an answer that cannot be read: {error}") from error
     timings = question.answer.timings
     stable_s = timings.total_s - timings.stages_s.get("queue", 0.0)
-    return pairing, None if timings.from_cache else work_ms / 1e3 / stable_s
+    return pairing, found, None if timings.from_cache else Work(stable_s, work_ms / 1e3)
 
 
 def read_answer(body: dict[str, Any]) -> Detections:

@@ -29,6 +29,7 @@ class Note:
     source: str | None = None
     trace_id: str | None = None
     candidate_outcome: str | None = None
+    candidate_found: Detections | None = None
 
 
 def pack(image: NDArray[np.uint8], answer: Answer, note: Note, blur: Set[str]) -> bytes:
@@ -38,6 +39,8 @@ def pack(image: NDArray[np.uint8], answer: Answer, note: Note, blur: Set[str]) -
     Encoded anew from its pixels alone, so that EXIF, profiles, comments and thumbnails stay behind.
     """
     hidden = blurred(image, answer.detections, blur)
+    if note.candidate_found is not None:  # what only the candidate has seen is hidden too
+        hidden = blurred(hidden, note.candidate_found, blur)
     _, png = cv2.imencode(".png", cv2.cvtColor(hidden, cv2.COLOR_RGB2BGR))
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
@@ -90,7 +93,6 @@ def _widened(box_xyxy: NDArray[np.float32], image_hw: tuple[int, int]) -> tuple[
 
 def _described(answer: Answer, note: Note, blur: Set[str]) -> dict[str, Any]:
     found, height_width = answer.detections, answer.detections.image_hw
-    rows = zip(found.boxes_xyxy.tolist(), found.scores.tolist(), found.labels, found.label_ids.tolist(), strict=True)
     return {
         "taken_at": note.taken_at,
         "reasons": note.reasons,
@@ -99,7 +101,13 @@ def _described(answer: Answer, note: Note, blur: Set[str]) -> dict[str, Any]:
         "source": note.source,
         "trace_id": note.trace_id,
         "candidate_outcome": note.candidate_outcome,
+        "candidate_detections": None if note.candidate_found is None else _rows(note.candidate_found),
         "blurred": sorted(blur),
         "image": {"width": height_width[1], "height": height_width[0]},
-        "detections": [{"box": b, "score": s, "label": name, "label_id": i} for b, s, name, i in rows],
+        "detections": _rows(found),
     }
+
+
+def _rows(found: Detections) -> list[dict[str, Any]]:
+    rows = zip(found.boxes_xyxy.tolist(), found.scores.tolist(), found.labels, found.label_ids.tolist(), strict=True)
+    return [{"box": b, "score": s, "label": name, "label_id": i} for b, s, name, i in rows]

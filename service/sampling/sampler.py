@@ -17,7 +17,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from service.detections import Answer, DetectOptions
+from service.detections import Answer, Detections, DetectOptions
 from service.errors import ServiceError
 from service.images import Limits, decode
 from service.pairing import Pairing
@@ -97,11 +97,19 @@ class Sampler:
             self._choose(picture, options, answer, note, reasons)
 
     def paired(
-        self, picture: bytes, options: DetectOptions, score_threshold: float, answer: Answer, pairing: Pairing
+        self,
+        picture: bytes,
+        options: DetectOptions,
+        score_threshold: float,
+        answer: Answer,
+        found: Detections,
+        pairing: Pairing,
     ) -> None:
-        """A candidate has answered what a client was answered before. Takes microseconds and never raises."""
+        """A candidate has found what a client was answered before. Takes microseconds and never raises."""
         if pairing.outcome not in ("agree", "candidate_error"):
-            note = Note(_now(), ("disagreement",), score_threshold, candidate_outcome=pairing.outcome)
+            note = Note(
+                _now(), ("disagreement",), score_threshold, candidate_outcome=pairing.outcome, candidate_found=found
+            )
             self._choose(picture, options, answer, note, ["disagreement"])
 
     def _choose(

@@ -87,6 +87,14 @@ def test_a_candidate_that_sees_the_same_agrees_on_every_image(toy_bundle: Bundle
         assert counted(server, "rcnn_shadow_objects_total", **pairs, outcome="agree") > 0
         assert counted(server, "rcnn_shadow_disagreement_ratio_bucket", **pairs, le="0.0") == 6
         assert counted(server, "rcnn_shadow_slowdown_ratio_count", **pairs) == 6
+        objects = counted(server, "rcnn_shadow_objects_total", **pairs)
+        for by in ("class", "size"):
+            assert counted(server, f"rcnn_shadow_{by}_objects_total", **pairs, outcome="agree") == objects
+        for side in ("stable", "candidate"):
+            assert counted(server, "rcnn_shadow_work_seconds_count", **pairs, side=side) == 6
+        for same in ("box_iou", "mask_iou"):
+            assert counted(server, f"rcnn_shadow_{same}_ratio_sum", **pairs) == objects
+        assert counted(server, "rcnn_shadow_score_change_ratio_count", **pairs) == objects
 
 
 def test_only_the_stated_share_is_asked(toy_bundle: Bundle, fake_served: Served) -> None:

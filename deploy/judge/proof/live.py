@@ -25,7 +25,7 @@ from deploy.judge.proof.streams import IMAGES_A_MINUTE, arm
 
 _PATIENCE = {"RCNN_ENGINE_THREADS": "1", "RCNN_DEFAULT_TIMEOUT_MS": "60000", "RCNN_LOG_LEVEL": "warning"}
 _GATE = (sys.executable, "-c", "from service.cli import main; main()", "gate", "watch")
-_EVERY_S, _LOOK = 2.0, re.compile(r"^(promote|rollback|undecided), ", re.M)
+_EVERY_S, _LOOK = 5.0, re.compile(r"^(promote|rollback|undecided), ", re.M)
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Job:
 class Stage:
     """A stable server, the address its candidates come to one after the other, and what scrapes it."""
 
-    def __init__(self, stable: Path, images: Sequence[Path], folder: Path) -> None:
-        self._images, self._folder, self._stack = [path.read_bytes() for path in images], folder, ExitStack()
+    def __init__(self, stable: Path, images: Sequence[bytes], folder: Path) -> None:
+        self._images, self._folder, self._stack = images, folder, ExitStack()
         self._candidate_port = free_port()
         shadow = {
             "RCNN_BUNDLES": str(stable),
@@ -99,7 +99,7 @@ class Stage:
                     before = after
                     if judge.poll() is not None and sent >= job.least_pairs:
                         return
-        time.sleep(2 * _EVERY_S)  # for the judge to see the last pairs
+        time.sleep(1.5 * _EVERY_S)  # for the judge to see the last pairs
 
     def _ask(self, client: httpx.Client, image: bytes) -> None:
         """A client that rests longer than its answer took: the two servers work in turn, not against each other."""

@@ -1,8 +1,11 @@
 """`python -m deploy.judge.proof.live_command FOLDER --out RESULTS`: real rollouts of fifteen releases and A/A ones."""
 
 import argparse
+import io
 import tempfile
 from pathlib import Path
+
+from PIL import Image
 
 from deploy.judge.proof.live import Job, Stage, run
 from deploy.judge.proof.pairs import Release
@@ -12,7 +15,7 @@ from service.settings import ZOO
 
 TWINS, RESULTS = 20, "live.jsonl"
 PARTS = ("bad", "masks", "harmless", "twins")
-_TWIN_PAIRS, _BAD_PAIRS, _MOST_PAIRS = 180, 300, 3000
+_TWIN_PAIRS, _BAD_PAIRS, _MOST_PAIRS = 120, 180, 3000
 
 
 def main() -> None:
@@ -31,11 +34,25 @@ def _play(part: str, data: Path, out: Path, bundles: Path, lane: int, lanes: int
     source, images = ("nuclei", data / "nuclei") if part == "masks" else ("blood-cells", data / "bccd")
     stable, split = small(ZOO / source, bundles / "stable"), read_dataset(images, "val")
     jobs = _jobs(part, _releases(part, stable, bundles / "releases"))[lane::lanes]
-    stage = Stage(stable, [split.image_path(image) for image in split.images], out / f"{part}-{lane}")
+    pictures = [quarter for image in split.images for quarter in quarters(split.image_path(image))]
+    stage = Stage(stable, pictures, out / f"{part}-{lane}")
     try:
         run(stage, jobs, out / RESULTS)
     finally:
         stage.close()
+
+
+def quarters(path: Path) -> list[bytes]:
+    """The four quarters of an image as PNG: what is in them is seen at a good size by a model of few pixels."""
+    found = []
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    middle_x, middle_y = picture.width // 2, picture.height // 2
+    for left, top in ((0, 0), (middle_x, 0), (0, middle_y), (middle_x, middle_y)):
+        out = io.BytesIO()
+        picture.crop((left, top, left + middle_x, top + middle_y)).save(out, "PNG")
+        found.append(out.getvalue())
+    return found
 
 
 def _releases(part: str, stable: Path, folder: Path) -> list[Release]:

@@ -52,8 +52,8 @@ def of_nuclei(stable: Path, out: Path) -> list[Release]:
 
 
 def small(stable: Path, root: Path) -> Path:
-    """The bundle at 256 pixels and 60 regions, so that thousands of images can be asked on a machine of two cores."""
-    short, long = 192, 256
-    grid = [[short, long], [long, short], [long, long]]
+    """The bundle at 160 pixels and 40 regions, so that thousands of images can be asked on a machine of two cores."""
+    short, long = 120, 160
+    grid = [[128, long], [long, 128], [long, long]]
     sizes = {"resize": "fit", "min_size": short, "max_size": long, "canvas_grid": grid}
-    return altered(stable, root, {"preprocess": sizes}, change=with_fewer_proposals(60))
+    return altered(stable, root, {"preprocess": sizes}, change=with_fewer_proposals(40))

@@ -142,3 +142,17 @@ def test_mask_overlap_is_that_of_pycocotools(seed: int, density: float, other_de
 def test_run_lengths_that_do_not_fill_the_image_are_refused(counts: str) -> None:
     with pytest.raises(ValueError, match="fill"):
         run_lengths(RleMask(HW, counts))
+
+
+def test_an_object_seen_alone_is_forgiven_by_the_threshold_of_its_own_class() -> None:
+    faint = answer(CELL, ((30, 10, 50, 30), "platelet", 0.35))
+    assert pair(faint, answer(CELL), THRESHOLD).outcome == "agree"  # hardly above a threshold it was never held to
+    assert pair(faint, answer(CELL), THRESHOLD, class_thresholds={"platelet": 0.2}).outcome == "missed"
+    assert pair(faint, answer(CELL), THRESHOLD, class_thresholds={"platelet": 0.3}).outcome == "agree"
+
+
+def test_every_object_is_told_once_with_its_class_and_size() -> None:
+    pairing = compared(BOTH, answer(CELL, ((5, 30, 20, 39), "platelet", 0.9)))
+    told = {(seen.label, seen.box_area_px, seen.outcome) for seen in pairing.seen}
+    assert told == {("cell", 400, "agree"), ("cell", 400, "missed"), ("platelet", 135, "extra")}
+    assert len(pairing.seen) == sum(pairing.objects.values())

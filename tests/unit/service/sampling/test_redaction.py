@@ -1,6 +1,7 @@
 """What of an image and its answer is kept, and what is not."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,3 +104,14 @@ def test_boxes_of_other_classes_and_the_image_given_stay_as_they_are() -> None:
 def test_what_is_no_sample_is_said_to_be_none(content: bytes) -> None:
     with pytest.raises(ValueError, match="no sample"):
         unpack(content)
+
+
+def test_what_only_a_candidate_has_seen_is_kept_and_hidden_too() -> None:
+    seen = found((40, 30, 100, 90), labels=("face",), hw=(120, 160))
+    note = replace(NOTE, candidate_outcome="extra", candidate_found=seen)
+    empty = found(labels=(), hw=(120, 160))
+    png, described = unpack(pack(NOISE, answer(empty), note, frozenset({"face"})))
+    (row,) = described["candidate_detections"]
+    assert (row["label"], row["box"]) == ("face", [40, 30, 100, 90])
+    assert decoded(png)[35:85, 45:95].std() < NOISE[35:85, 45:95].std() / 2
+    assert np.array_equal(decoded(png)[:20], NOISE[:20])

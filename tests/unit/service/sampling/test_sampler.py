@@ -123,7 +123,7 @@ def test_a_candidate_that_disagrees_makes_a_sample_and_one_that_agrees_or_fails_
 ) -> None:
     sampler, store, noted = started(Plan(1_000, 0, 0))
     for pairing in (Pairing("agree", 0.0), CANDIDATE_FAILED, Pairing("missed", 1.0)):
-        sampler.paired(IMAGE, OWN, 0.5, answered(), pairing)
+        sampler.paired(IMAGE, OWN, 0.5, answered(), answered().detections, pairing)
     eventually(lambda: noted.kept["disagreement"] == 1)
     (name,) = store.names()
     assert unpack(store.read(name))[1]["candidate_outcome"] == "missed"
