@@ -119,6 +119,8 @@ def _http_server(app: Any, port: int, inside: Inside, settings: Settings, *, ask
         settings.max_header_bytes,
         settings.header_timeout_ms / 1e3,
         settings.body_timeout_ms / 1e3,
+        settings.keep_alive_s,
+        settings.drain_linger_s,
     )
     guard = ConnectionGuard(limits, inside.metrics)
     tls = inside.certificates.server_context(ask_clients=asks_clients) if inside.certificates else None

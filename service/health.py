@@ -33,8 +33,15 @@ class Health:
             listener(state)
 
     def check_accepting(self) -> None:
-        """Raises NotReady unless new requests are welcome."""
-        if self._state is not State.READY:
+        """Raises NotReady unless requests are answered. Who still reaches a draining service knows of no other."""
+        self._refuse_unless(self._state in (State.READY, State.DRAINING))
+
+    def check_steady(self) -> None:
+        """Raises NotReady unless the service is ready and means to stay: models are changed only then."""
+        self._refuse_unless(self._state is State.READY)
+
+    def _refuse_unless(self, welcome: bool) -> None:
+        if not welcome:
             error = NotReady(f"The service is {self._state.value}; try again shortly or elsewhere.")
             error.retry_after_s = 1.0
             raise error

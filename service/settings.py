@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     """How long a request body may take to arrive."""
     header_timeout_ms: float = Field(10_000.0, gt=0)
     """How long a connection may take to send the head of its first request, or of the next once that has begun."""
+    keep_alive_s: float = Field(120.0, gt=0)
+    """How long an HTTP connection may rest between requests. Longer than the proxy before it keeps idle ones."""
     max_header_bytes: int = Field(32_768, ge=1024)
     """Bytes of a request's head (its line and headers; gRPC's metadata) at most."""
     max_connections: int = Field(1_000, gt=0)
@@ -131,6 +133,8 @@ class Settings(BaseSettings):
     """The same by day (UTC), forgotten at a restart."""
     drain_timeout_s: float = Field(25.0, ge=0)
     """After SIGTERM: how long accepted requests may take to finish before the process ends all the same."""
+    drain_linger_s: float = Field(1.0, ge=0)
+    """After SIGTERM: how long an HTTP connection at rest may bring one more request, whose answer ends it."""
     drift_images_per_s: float = Field(1.0, ge=0)
     """Answered images a second, at most, held against the bundle's baseline.json. 0: no look-out for drift."""
     drift_most_sources: int = Field(16, ge=0)

@@ -16,6 +16,7 @@ from service.api.grpc.proto import detection_pb2 as pb
 from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
 from service.bundle import Bundle
 from tests.conftest import Served, encode_picture, run_server
+from tests.patience import eventually
 
 PICTURE = encode_picture(64, 64)
 
@@ -99,19 +100,19 @@ def test_a_body_too_slow_is_408_and_its_rest_is_not_waited_for(tight: Served) ->
     assert counted(tight, 'rcnn_rejected_inputs_total{reason="body_too_slow"}') >= 1
 
 
-def test_all_bodies_together_have_one_memory(tight: Served) -> None:
+def test_all_bodies_together_have_one_memory(toy_bundle: Bundle) -> None:
     """Two bodies of a megabyte on their way, and no room for a third; when they end there is room again."""
     head = b"POST /v1/detect HTTP/1.1\r\nHost: me\r\nContent-Length: 1000000\r\n\r\n"
-    held = [connection(tight, head + bytes(950_000)) for _ in range(2)]
-    while counted(tight, "rcnn_body_memory_bytes") < 3_700_000:
-        pass
-    refused = httpx.post(f"{tight.http_url}/v1/detect", content=bytes(900_000))
-    assert (refused.status_code, refused.json()["code"]) == (429, "overloaded") and refused.headers["retry-after"]
-    assert counted(tight, 'rcnn_shed_total{reason="body_memory"}') >= 1
-    for client in held:
-        answer_on(client)
-    assert counted(tight, "rcnn_body_memory_bytes") == 0
-    assert is_served(tight)
+    environment = {"RCNN_ENGINE": "fake", "RCNN_BUNDLES": str(toy_bundle.root), "RCNN_BODY_MEMORY_MB": "4"}
+    with run_server({**environment, "RCNN_MAX_REQUEST_BYTES": "1000000"}) as server:
+        with connection(server, head + bytes(950_000)), connection(server, head + bytes(950_000)):
+            eventually(lambda: counted(server, "rcnn_body_memory_bytes") >= 3_700_000)
+            refused = httpx.post(f"{server.http_url}/v1/detect", content=bytes(900_000))
+            assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+            assert refused.headers["retry-after"]
+            assert counted(server, 'rcnn_shed_total{reason="body_memory"}') >= 1
+        eventually(lambda: counted(server, "rcnn_body_memory_bytes") == 0)
+        assert is_served(server)
 
 
 def test_idle_connections_cannot_keep_others_out(tight: Served) -> None:
@@ -124,6 +125,25 @@ def test_idle_connections_cannot_keep_others_out(tight: Served) -> None:
         while counted(tight, 'rcnn_shed_total{reason="connections"}') < 20 and time.monotonic() < closed_by:
             time.sleep(0.02)  # room is made a moment after they came
         assert counted(tight, 'rcnn_shed_total{reason="connections"}') >= 20
+
+
+def test_resting_connections_are_the_first_to_go(tight: Served) -> None:
+    """Connections that have had their answer keep nobody out either, however long they may rest."""
+    shed = 'rcnn_shed_total{reason="connections"}'
+    before = counted(tight, shed)
+    with ExitStack() as held:
+        for _ in range(30):
+            resting = held.enter_context(connection(tight, b"GET /livez HTTP/1.1\r\nHost: me\r\n\r\n"))
+            assert resting.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        assert is_served(tight)
+        eventually(lambda: counted(tight, shed) >= before + 20)
+
+
+def test_a_connection_may_rest_for_so_long(toy_bundle: Bundle) -> None:
+    """Then the server closes it, without a word."""
+    environment = {"RCNN_ENGINE": "fake", "RCNN_BUNDLES": str(toy_bundle.root), "RCNN_KEEP_ALIVE_S": "0.3"}
+    with run_server(environment) as server:
+        assert answer_on(connection(server, b"GET /livez HTTP/1.1\r\nHost: me\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
 
 
 def test_deep_json_is_a_bad_request(tight: Served) -> None:

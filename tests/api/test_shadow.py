@@ -3,17 +3,16 @@
 import re
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
 
 from service.bundle import Bundle
 from tests.conftest import Served, encode_picture, run_server
+from tests.patience import eventually
 
 IMAGE = encode_picture(100, 60)
-_PATIENCE_S = 60.0
 
 
 def counted(server: Served, family: str, **labels: str) -> float:
@@ -23,13 +22,6 @@ def counted(server: Served, family: str, **labels: str) -> float:
         if re.match(rf"{family}(\{{|\s)", line) and all(f'{k}="{v}"' in line for k, v in labels.items()):
             total += float(line.rsplit(" ", 1)[1])
     return total
-
-
-def eventually(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + _PATIENCE_S
-    while not reached():
-        assert time.monotonic() < end, "not reached in time"
-        time.sleep(0.05)
 
 
 @contextmanager

@@ -16,9 +16,9 @@ import pytest
 from service.bundle import Bundle
 from tests.conftest import ZOO, Served, encode_picture, run_server
 from tests.integration.test_lifecycle import rcnn
+from tests.patience import PATIENCE_S, eventually
 
 PICTURE = encode_picture(64, 64)
-PATIENCE_S = 60.0
 
 
 class Faulty:
@@ -41,13 +41,6 @@ class Faulty:
     def metric(self, line: str) -> float:
         text = httpx.get(f"{self.server.metrics_url}/metrics").text
         return next((float(row.split()[-1]) for row in text.splitlines() if row.startswith(line)), 0.0)
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to pass"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +16,7 @@ import pytest
 
 from service.bundle import Bundle
 from tests.conftest import encode_picture, run_server
+from tests.patience import eventually
 
 FAKE = {"RCNN_ENGINE": "fake"}
 
@@ -41,7 +40,7 @@ def test_sigterm_finishes_what_was_accepted_and_exits_zero(toy_bundle: Bundle) -
         clients = [threading.Thread(target=ask) for _ in range(6)]
         for client in clients:
             client.start()
-        until(lambda: "rcnn_in_flight_requests 6.0" in httpx.get(f"{server.metrics_url}/metrics").text)
+        eventually(lambda: "rcnn_in_flight_requests 6.0" in httpx.get(f"{server.metrics_url}/metrics").text)
         server.process.send_signal(signal.SIGTERM)
         for client in clients:
             client.join(30)
@@ -57,19 +56,27 @@ def test_a_body_on_its_way_is_accepted_work(toy_bundle: Bundle) -> None:
         address = urlsplit(server.http_url)
         with socket.create_connection((address.hostname, address.port), timeout=20) as client:
             client.sendall(head + picture[:50])
-            until(lambda: "rcnn_body_memory_bytes 0.0" not in httpx.get(f"{server.metrics_url}/metrics").text)
+            eventually(lambda: "rcnn_body_memory_bytes 0.0" not in httpx.get(f"{server.metrics_url}/metrics").text)
             server.process.send_signal(signal.SIGTERM)
-            until(lambda: try_ready(server.http_url) == "refused")
+            eventually(lambda: try_ready(server.http_url) == "refused")
             client.sendall(picture[50:])
             assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
         assert server.process.wait(30) == 0
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Ask again and again, for a minute at most: a moment that was missed must end the test, not hang it."""
-    give_up = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < give_up
+def test_a_kept_connection_brings_one_more_request(toy_bundle: Bundle) -> None:
+    """A proxy that has not heard yet asks as before; the answer ends the connection, and then the process ends."""
+    environment = FAKE | {"RCNN_BUNDLES": str(toy_bundle.root), "RCNN_DRAIN_LINGER_S": "20"}
+    with run_server(environment) as server, httpx.Client(base_url=server.http_url) as proxy:
+        assert "connection" not in proxy.get("/readyz").headers
+        with httpx.Client(base_url=server.http_url) as another:
+            assert another.get("/readyz").status_code == 200
+            server.process.send_signal(signal.SIGTERM)
+            eventually(lambda: try_ready(server.http_url) == "refused")
+            assert another.get("/readyz").status_code == 503
+        answer = proxy.post("/v1/detect", content=encode_picture(64, 64))
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert server.process.wait(15) == 0
 
 
 def try_ready(url: str) -> str:

@@ -148,7 +148,7 @@ class OpenInference:
         Raises NotReady, NotPermitted, ModelNotFound, InvalidOption, InvalidRequest or BundleInvalid.
         """
         with audited("load", model=name[:_MOST_NAME]) as facts:
-            self._health.check_accepting()
+            self._health.check_steady()
             _refuse_unknown(parameters, {"version", "config"})
             version = _text("version", parameters.get("version") or _version_in(parameters.get("config")))
             await self._repository.load(name, version)
@@ -158,7 +158,7 @@ class OpenInference:
     async def unload(self, name: str, parameters: Mapping[str, Any]) -> None:
         """Parameter version names one version; all of them otherwise. No model depends on another here."""
         with audited("unload", model=name[:_MOST_NAME]) as facts:
-            self._health.check_accepting()
+            self._health.check_steady()
             _refuse_unknown(parameters, {"version", "unload_dependents"})
             version = _text("version", parameters.get("version"))
             facts["digests"] = [m.id.digest for m in self._models.versions(name) if version in (None, m.id.version)]

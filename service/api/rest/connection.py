@@ -26,6 +26,8 @@ class ConnectionLimits:
     max_header_bytes: int
     header_timeout_s: float
     write_timeout_s: float  # how long a client may read nothing of its answer
+    keep_alive_s: float  # how long a connection may rest between two requests
+    linger_s: float  # how long a resting connection may still bring a request once the server wants to end
 
 
 class RefusalObserver(Protocol):
@@ -55,6 +57,7 @@ class GuardedConnection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._guard, self._limits, self._served = guard, guard.limits, self.app
         self._head_begun, self._head_bytes = False, 0
+        self._leaving = False
         self._timer: asyncio.TimerHandle | None = None  # runs while the client owes us bytes
         self._write_timer: asyncio.TimerHandle | None = None
 
@@ -99,6 +102,16 @@ class GuardedConnection(HttpToolsProtocol):
         too_large = head_bytes > self._limits.max_header_bytes
         self.app = self._header_too_large if too_large else self._served
         super().on_headers_complete()
+        if self._leaving:
+            self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        # The rest of a body that the answer did not wait for is owed: no rest between requests.
+        limits = self._limits
+        self.timeout_keep_alive = limits.header_timeout_s if self.cycle.more_body else limits.keep_alive_s  # type: ignore[assignment]  # uvicorn takes any number of seconds
+        super().on_response_complete()
+        if not self.pipeline and not self.transport.is_closing():
+            self._guard.waiting[self] = None
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -131,7 +144,19 @@ class GuardedConnection(HttpToolsProtocol):
     def _rest(self) -> None:
         """Between two requests, as uvicorn has it after an answer."""
         self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self.timeout_keep_alive_task = self.loop.call_later(self._limits.keep_alive_s, self.timeout_keep_alive_handler)
+
+    def shutdown(self) -> None:
+        """
+        The server wants to end: one more request is answered, with Connection: close, before the connection goes.
+
+        A client that sends just as an idle connection is closed cannot know whether it was heard.
+        """
+        self._leaving = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(self._limits.linger_s, super().shutdown)
+        else:
+            super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
         """After a moment in which the server itself stood still, bytes may have come that nobody has read yet."""

@@ -1,7 +1,6 @@
 """Exchanges on their way to the store: never waited for, whatever the store does."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from service.sampling.store import SampleStore
 from service.sources import come_from
 from service.tracing import Trace, current_trace
 from tests.conftest import encode_picture
+from tests.patience import eventually
 
 IMAGE = encode_picture(64, 48)
 OWN = DetectOptions()
@@ -96,13 +96,6 @@ def answered(score: float | None = 0.9, from_cache: bool | None = None) -> Answe
     boxes = np.tile(np.array([8, 8, 32, 32], np.float32), (len(scores), 1))
     found = Detections((48, 64), boxes, scores, np.ones(len(scores), np.int64), ("thing",) * len(scores))
     return Answer(ModelId("toy", "1", "sha256:0"), found, Timings({}, 0.01, from_cache=from_cache))
-
-
-def eventually(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + _PATIENCE_S
-    while not reached():
-        assert time.monotonic() < end, "not reached in time"
-        time.sleep(0.01)
 
 
 def test_a_sample_says_why_it_was_kept_and_where_it_came_from(started: Callable[..., Any]) -> None:
