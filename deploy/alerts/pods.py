@@ -15,11 +15,13 @@ def pod_groups(clock: Clock) -> tuple[Group, ...]:
 
 
 def _pods(clock: Clock) -> tuple[Alert, ...]:
-    known = f"count by ({_JOB}) (last_over_time(rcnn_model_info[{clock('1d')}]))"  # jobs that are of our kind
+    serving = f"last_over_time(rcnn_model_info[{clock('1d')}])"
+    judging = f"last_over_time(rcnn_gate_last_verdict_timestamp_seconds[{clock('1d')}])"
+    served, ours = f"count by ({_JOB}) ({serving})", f"count by ({_JOB}) ({serving} or {judging})"
     return (
         Alert(
             "RcnnGone",
-            f"{known}\nunless count by ({_JOB}) (rcnn_model_info)",
+            f"{served}\nunless count by ({_JOB}) (rcnn_model_info)",
             Severity.PAGE,
             "No pod of {{ $labels.job }} reports any more",
             "It served a model within the last day, and now no pod answers scrapes.",
@@ -27,7 +29,7 @@ def _pods(clock: Clock) -> tuple[Alert, ...]:
         ),
         Alert(
             "RcnnPodDown",
-            f"up == 0\nand on ({_JOB}) {known}",
+            f"up == 0\nand on ({_JOB}) {ours}",
             Severity.TICKET,
             "{{ $labels.instance }} of {{ $labels.job }} does not answer scrapes",
             "It is still a target, so the pod exists; it is down or its metrics port does not answer.",
@@ -35,7 +37,7 @@ def _pods(clock: Clock) -> tuple[Alert, ...]:
         ),
         Alert(
             "RcnnRestarting",
-            f"changes(process_start_time_seconds[{clock('30m')}]) >= 2\nand on ({_JOB}) {known}",
+            f"changes(process_start_time_seconds[{clock('30m')}]) >= 2\nand on ({_JOB}) {ours}",
             Severity.TICKET,
             "{{ $labels.instance }} of {{ $labels.job }} keeps restarting",
             "{{ $value }} restarts in half an hour. A deploy makes new pods and does not count.",
@@ -45,7 +47,7 @@ def _pods(clock: Clock) -> tuple[Alert, ...]:
             'kube_pod_container_status_last_terminated_reason{reason="OOMKilled"} == 1'
             "\nand on (namespace, pod, container)"
             f" increase(kube_pod_container_status_restarts_total[{clock('30m')}]) > 0"
-            f"\nand on (namespace, pod) last_over_time(rcnn_model_info[{clock('1d')}])",
+            f"\nand on (namespace, pod) ({serving} or {judging})",
             Severity.TICKET,
             "{{ $labels.pod }} was killed for want of memory",
             "The kernel ended a container that reached its memory limit; what was inside is lost.",

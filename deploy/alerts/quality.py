@@ -71,6 +71,8 @@ def _release(clock: Clock) -> tuple[Alert, ...]:
     window = clock("30m")
     dropped = f"sum by (namespace, job) (increase(rcnn_shadow_dropped_total[{window}]))"
     pairs = f"sum by (namespace, job) (increase(rcnn_shadow_pairs_total[{window}]))"
+    unfit = f"sum by (namespace, job) (increase(rcnn_gate_unfit_verdicts_total[{window}]))"
+    given = f"sum by (namespace, job) (increase(rcnn_gate_verdicts_total[{window}]))"
     versions = f"count by ({_BY}) (count by ({_BY}, version) (rcnn_model_info))"
     on_a_pod = f"max by ({_BY}) (count by ({_BY}, instance) (rcnn_model_info))"
     return (
@@ -80,6 +82,14 @@ def _release(clock: Clock) -> tuple[Alert, ...]:
             Severity.TICKET,
             "The release gate of {{ $labels.job }} sees too little to decide",
             "{{ $value | humanizePercentage }} of the pairs meant for it were dropped in the last half hour.",
+            lasting=clock("15m"),
+        ),
+        Alert(
+            "RcnnGateBlind",
+            f"{unfit} / {given} > 0.9\nand {unfit} >= 10",
+            Severity.TICKET,
+            "The release gate {{ $labels.job }} is asked and cannot tell",
+            "{{ $value | humanizePercentage }} of its verdicts in half an hour had no evidence to stand on.",
             lasting=clock("15m"),
         ),
         Alert(

@@ -156,9 +156,10 @@ def test_queries_parse(promtool: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", [*PAGES, OPERATIONS], ids=lambda path: path.stem)
 def test_queries_and_alerts_ask_only_for_metrics_there_are(page: Path) -> None:
     """Exposed by the service, recorded by the rules, or known to come from elsewhere."""
+    from deploy.judge.metrics import JudgeMetrics
     from service.metrics import Metrics
 
-    families = list(Metrics().registry.collect())
+    families = [*Metrics().registry.collect(), *JudgeMetrics().registry.collect()]
     exposed = {f"{family.name}{end}" for family in families for end in ("", "_total", "_bucket", "_sum", "_count")}
     known = exposed | {rule["record"] for rule in rules() if "record" in rule} | ELSEWHERE | SHADOW_AND_DRIFT
     alert = [rule["expr"] for rule in rules() if rule.get("alert") == page.stem]
