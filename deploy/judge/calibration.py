@@ -15,7 +15,7 @@ from model.average_precision import Matches, judge, matches_by_class
 from model.datasets import CocoSplit
 from model.evaluate import coco_results
 from service.app import Service
-from service.bundle import Manifest, read_bundle
+from service.bundle import Manifest, Postprocess, read_bundle
 from service.detections import Answer, DetectOptions
 from service.pairing import pair
 from service.settings import read_settings
@@ -80,7 +80,7 @@ def calibrate(bundle: Path, data: CocoSplit, engine: str, folder: Path, done: Ca
     for number, variant in enumerate(variants(source.manifest)):
         root = altered(source.root, folder / str(number), variant.manifest, change=variant.weights)
         candidate = asyncio.run(_answers(root, data, engine))
-        points.append(_point(variant.name, stable, candidate, data, source.manifest.postprocess.score_threshold))
+        points.append(_point(variant.name, stable, candidate, data, source.manifest.postprocess))
         done(variant.name)
     return sorted(points, key=lambda point: point.disagreement)
 
@@ -122,10 +122,18 @@ async def _answers(bundle: Path, data: CocoSplit, engine: str) -> list[Answer]:
 
 
 def _point(
-    name: str, stable: Sequence[Answer], candidate: Sequence[Answer], data: CocoSplit, threshold: float
+    name: str, stable: Sequence[Answer], candidate: Sequence[Answer], data: CocoSplit, spec: Postprocess
 ) -> Point:
-    pairs = zip(stable, candidate, strict=True)
-    shares = [pair(here.detections, there.detections, threshold).disagreement for here, there in pairs]
+    pairings = (
+        pair(
+            here.detections,
+            there.detections,
+            spec.score_threshold,
+            class_thresholds=spec.class_score_thresholds,
+        )
+        for here, there in zip(stable, candidate, strict=True)
+    )
+    shares = [pairing.disagreement for pairing in pairings]
     images = len(data.images)
     draws = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), _RESAMPLES).astype(np.float64)
     weights = np.vstack([np.ones((1, images)), draws])

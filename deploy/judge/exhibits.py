@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from deploy.judge.side_by_side import Compared
 from service.detections import Detections
 from service.images import Limits, decode
+from service.pairing import Pairing
 
 MOST_IMAGES = 8
 AGREED_RGB, DIFFERS_RGB, ALONE_RGB = (40, 190, 90), (250, 170, 20), (235, 60, 50)
 _HEIGHT_PX, _GAP_PX = 360, 8
-_LIMITS = Limits(max_bytes=50_000_000, max_pixels=50_000_000)
+LIMITS = Limits(max_bytes=50_000_000, max_pixels=50_000_000)
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,19 @@ def worst(compared: Sequence[Compared]) -> Iterator[Exhibit]:
     for each in sorted(compared, key=lambda each: -each.pairing.disagreement)[:MOST_IMAGES]:
         if each.pairing.outcome == "agree":
             return
-        image = decode(each.image.read_bytes(), _LIMITS)
-        pairing = each.pairing
-        told = ", ".join(f"{count} {kind}" for kind, count in pairing.objects.items() if count)
-        left = {match.stable: match.outcome == "agree" for match in pairing.matches}
-        right = {match.candidate: match.outcome == "agree" for match in pairing.matches}
-        old = _drawn(image, each.old.detections, left, set(pairing.missed))
-        new = _drawn(image, each.new.detections, right, set(pairing.extra))
-        gap = np.full((old.shape[0], _GAP_PX, 3), 128, np.uint8)
-        yield Exhibit(f"{each.image.name}: {told}", _data_uri(np.hstack([old, gap, new])))
+        image = decode(each.image.read_bytes(), LIMITS)
+        yield exhibit(each.image.name, image, each.old.detections, each.new.detections, each.pairing)
+
+
+def exhibit(name: str, image: NDArray[np.uint8], old: Detections, new: Detections, pairing: Pairing) -> Exhibit:
+    """image: (H, W, 3) RGB uint8, in whose pixels both answers' boxes are."""
+    told = ", ".join(f"{count} {kind}" for kind, count in pairing.objects.items() if count)
+    left = {match.stable: match.outcome == "agree" for match in pairing.matches}
+    right = {match.candidate: match.outcome == "agree" for match in pairing.matches}
+    here = _drawn(image, old, left, set(pairing.missed))
+    there = _drawn(image, new, right, set(pairing.extra))
+    gap = np.full((here.shape[0], _GAP_PX, 3), 128, np.uint8)
+    return Exhibit(f"{name}: {told}", _data_uri(np.hstack([here, gap, there])))
 
 
 def _drawn(image: NDArray[np.uint8], found: Detections, agrees: dict[int, bool], alone: set[int]) -> NDArray[np.uint8]:

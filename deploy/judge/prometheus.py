@@ -8,9 +8,15 @@ from typing import Any
 
 import httpx
 
+from deploy.judge.details import ShadowDetails
 from deploy.judge.shadow_gate import Buckets, ShadowCounts
 
 _MOST_POINTS = 1_000  # of a series: over hours it is scraped less often, and a judge has little memory
+_DIFFERENCES = {
+    "box_iou": "overlap of the boxes",
+    "mask_iou": "overlap of the masks",
+    "score_change": "change of score",
+}
 
 
 class PrometheusUnavailable(Exception):
@@ -46,6 +52,26 @@ class Prometheus:
             self._buckets("rcnn_shadow_slowdown_ratio", matchers, start, end),
             _by("outcome", self._series(f"rcnn_shadow_objects_total{{{matchers}}}", start, end)),
             _by("reason", self._series(f"rcnn_shadow_dropped_total{{{selector}}}", start, end)),
+        )
+
+    def shadow_details(self, candidate: str, selector: str, start: float, end: float) -> ShadowDetails:
+        """What a report tells beyond the verdict, of the same pairs. Raises PrometheusUnavailable."""
+        matchers = ",".join(part for part in (f'candidate="{candidate}"', selector) if part)
+
+        def objects(by: str, label: str) -> dict[str, dict[str, float]]:
+            rows = self._series(f"rcnn_shadow_{by}_objects_total{{{matchers}}}", start, end)
+            names = {row.labels.get(label, "") for row in rows}
+            return {name: _by("outcome", [r for r in rows if r.labels.get(label, "") == name]) for name in names}
+
+        def histogram(family: str, *more: str) -> Buckets:
+            return self._buckets(f"rcnn_shadow_{family}", ",".join((matchers, *more)), start, end)
+
+        differences = {name: histogram(f"{family}_ratio") for family, name in _DIFFERENCES.items()}
+        return ShadowDetails(
+            objects("class", "label"),
+            objects("size", "size"),
+            {name: buckets for name, buckets in differences.items() if sum(buckets.counts)},
+            {side: histogram("work_seconds", f'side="{side}"') for side in ("stable", "candidate")},
         )
 
     def _buckets(self, family: str, matchers: str, start: float, end: float) -> Buckets:

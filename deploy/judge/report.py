@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from deploy.judge.details import Look, ShadowDetails
 from deploy.judge.exhibits import Exhibit
+from deploy.judge.rollout_report import details_sections, evidence_section
 from deploy.judge.verdict import Decision, Verdict
 from model.compare import Difference
 
@@ -18,11 +20,17 @@ _ANSWERS = {
 
 
 def write_report(
-    path: Path, verdict: Verdict, differences: Sequence[Difference] = (), exhibits: Iterable[Exhibit] = ()
+    path: Path,
+    verdict: Verdict,
+    differences: Sequence[Difference] = (),
+    exhibits: Iterable[Exhibit] = (),
+    looks: Sequence[Look] = (),
+    details: ShadowDetails | None = None,
 ) -> None:
-    """Write path, its folder included."""
+    """Write path, its folder included. looks and details: of a rollout; differences: of bundles on labelled images."""
     style = (Path(__file__).parent / "report.css").read_text()
-    body = "".join(_sections(verdict, differences, exhibits))
+    rollout = [*evidence_section(verdict, looks), *(details_sections(details) if details else ())]
+    body = "".join(_sections(verdict, differences, exhibits, rollout))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{verdict.decision} – rcnn gate</title>'
@@ -30,7 +38,9 @@ def write_report(
     )
 
 
-def _sections(verdict: Verdict, differences: Sequence[Difference], exhibits: Iterable[Exhibit]) -> Iterable[str]:
+def _sections(
+    verdict: Verdict, differences: Sequence[Difference], exhibits: Iterable[Exhibit], rollout: Sequence[str]
+) -> Iterable[str]:
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in verdict.reasons)
     yield f'<h1 class="{verdict.decision}">{verdict.decision}</h1><p>{_ANSWERS[verdict.decision]}</p>'
     yield f"<ul>{reasons}</ul>" if verdict.decision != Decision.PROMOTE else ""
@@ -40,6 +50,7 @@ def _sections(verdict: Verdict, differences: Sequence[Difference], exhibits: Ite
         for finding in verdict.findings
     )
     yield f"<h2>What was asked</h2><table>{rows}</table>"
+    yield from rollout
     if differences:
         yield f"<h2>Average precision by class</h2>{_differences(differences)}"
     shown = "".join(
@@ -48,8 +59,8 @@ def _sections(verdict: Verdict, differences: Sequence[Difference], exhibits: Ite
     )
     if shown:
         yield (
-            "<h2>Most disagreement</h2><p>Old left, new right. Green: both agree; orange: seen by both, differently; "
-            f"red: seen by this side alone.</p>{shown}"
+            "<h2>Most disagreement</h2><p>Old or stable left, new right. Green: both agree; orange: seen by both, "
+            f"differently; red: seen by this side alone.</p>{shown}"
         )
     yield f"<h2>Judged</h2><pre>{escape(json.dumps(verdict.subject, indent=2))}</pre>"
 

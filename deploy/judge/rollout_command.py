@@ -9,21 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from deploy.judge.options import (
-    AsJson,
-    Candidate,
-    Errors,
-    Floor,
-    Horizon,
-    Key,
-    Margin,
-    Out,
-    PrometheusUrl,
-    Selector,
-    Since,
-    Twin,
-    give,
-)
+from deploy.judge import options
 from deploy.judge.verdict import Decision, Verdict, decide
 
 if TYPE_CHECKING:
@@ -39,8 +25,8 @@ class Stopped(Exception):
 
 
 def rollout(
-    prometheus: PrometheusUrl,
-    candidate: Candidate,
+    prometheus: options.PrometheusUrl,
+    candidate: options.Candidate,
     namespace: Annotated[str, typer.Option(help="Of the routes and Services.")],
     stable: Annotated[str, typer.Option(help="Service of the stable release.")],
     canary: Annotated[str, typer.Option(help="Service of the candidate.")],
@@ -48,23 +34,23 @@ def rollout(
     grpc_route: Annotated[list[str] | None, typer.Option(help="GRPCRoute to change; may be repeated.")] = None,
     weights: Annotated[str, typer.Option(help="Per cents of traffic, each asking for a verdict.")] = "5,25,50,100",
     least_s: Annotated[float, typer.Option(min=0, help="Seconds at each weight, whatever the evidence.")] = 60.0,
-    horizon_minutes: Horizon = 60.0,
+    horizon_minutes: options.Horizon = 60.0,
     every_s: Annotated[float, typer.Option(min=0.01, help="Seconds between looks.")] = 15.0,
     undecided_means: Annotated[
         Decision, typer.Option(help="What the horizon makes of undecided at a weight; undecided: no traffic, exit 3.")
     ] = Decision.UNDECIDED,
-    selector: Selector = "",
-    twin: Twin = None,
-    since: Since = None,
-    disagreement: Margin = 0.05,
-    floor: Floor = 0.0,
-    errors: Errors = 0.002,
+    selector: options.Selector = "",
+    twin: options.Twin = None,
+    since: options.Since = None,
+    disagreement: options.Margin = 0.05,
+    floor: options.Floor = 0.0,
+    errors: options.Errors = 0.002,
     api: Annotated[str | None, typer.Option(help="Kubernetes' API; the one of the cluster this runs in.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with a bearer token; the service account's.")] = None,
     ca_file: Annotated[Path | None, typer.Option(help="PEM file of the API's authority; the cluster's.")] = None,
-    out: Out = None,
-    key: Key = None,
-    as_json: AsJson = False,
+    out: options.Out = None,
+    key: options.Key = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Give a candidate traffic step by step, each step judged; none at all once the judge says roll back."""
     from deploy.judge.prometheus import Prometheus
@@ -86,7 +72,7 @@ def rollout(
     asked, start = Rollout(candidate, selector, twin), time.time() if since is None else since
     policy = Policy(errors=errors, disagreement=disagreement, floor=floor)
     verdict = _climb(split, steps, lambda: look(Prometheus(prometheus), asked, policy, start, time.time()))
-    give(verdict, out, key, as_json)
+    options.give(verdict, out, key, as_json)
 
 
 def _climb(split: "Split", steps: "Steps", look: Callable[[], Verdict]) -> Verdict:

@@ -8,6 +8,7 @@ the first says yes to a rollback, the second to a promotion, so that undecided i
 """
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,7 +42,15 @@ def create_server(
         judge = staticmethod(verdict_on)
         metrics = told
 
-    return ThreadingHTTPServer((host, port), Handler)
+    return _Server((host, port), Handler)
+
+
+class _Server(ThreadingHTTPServer):
+    """Callers that hang up are no error of ours."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

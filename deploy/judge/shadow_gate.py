@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from deploy.judge.evidence import threshold
 from deploy.judge.guards import Guard, Reading, Tally, read
 from deploy.judge.verdict import Finding, Verdict, decide
 
@@ -71,7 +72,7 @@ def judge(counts: ShadowCounts, policy: Policy, subject: Mapping[str, Any], unfi
         for guard, tally in zip(policy.guards(), tallies(counts, policy), strict=True)
     ]
     told = {"pairs": counts.pairs, "images": dict(counts.images), "objects": dict(counts.objects)}
-    return decide({**subject, **told}, [_finding(reading) for reading in readings], problems)
+    return decide({**subject, **told}, [_finding(reading, policy) for reading in readings], problems)
 
 
 def tallies(counts: ShadowCounts, policy: Policy) -> tuple[Tally, Tally, Tally]:
@@ -97,7 +98,7 @@ def _slower(buckets: Buckets, limit: float) -> Tally:
     return Tally(np.asarray(buckets.counts, np.float64), value, value)
 
 
-def _finding(reading: Reading) -> Finding:
+def _finding(reading: Reading, policy: Policy) -> Finding:
     guard, (low, high) = reading.guard, reading.interval
     mean = "nothing seen" if reading.mean is None else f"{reading.mean:.4f} [{low:.4f}, {high:.4f}]"
     than = f" than {guard.tolerated:.4g}" if guard.tolerated < guard.margin else ""
@@ -112,6 +113,8 @@ def _finding(reading: Reading) -> Finding:
         "tolerated": guard.tolerated,
         "log_e_worse": reading.log_e_worse,
         "log_e_fine": reading.log_e_fine,
+        "log_e_rollback": threshold(policy.alpha_rollback * guard.weight),
+        "log_e_promote": threshold(policy.alpha_promote),
         "observations": reading.observations,
     }
     return Finding(guard.name, reading.state, words, figures)

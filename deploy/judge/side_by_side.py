@@ -54,14 +54,15 @@ async def ask_both(old: Path, new: Path, images: Sequence[Path], engine: str) ->
             await service.load()
             stack.push_async_callback(service.unload)
             services.append(service)
-        threshold = services[0].models.get().bundle.manifest.postprocess.score_threshold
+        defaults = services[0].models.get().bundle.manifest.postprocess
         compared = []
         for number, image in enumerate([images[0], *images]):
             answers: dict[int, Answer] = {}
             for side in (0, 1) if number % 2 else (1, 0):
                 options = DetectOptions(masks="rle" if services[side].models.get().segments else "none")
                 answers[side] = await services[side].predictor.predict(image.read_bytes(), options)
-            pairing = pair(answers[0].detections, answers[1].detections, threshold)
+            found, by_class = (answers[0].detections, answers[1].detections), defaults.class_score_thresholds
+            pairing = pair(*found, defaults.score_threshold, class_thresholds=by_class)
             compared.append(Compared(image, answers[0], answers[1], pairing))
     return compared[1:]
 

@@ -128,6 +128,15 @@ def test_a_candidate_that_sees_the_same_is_promoted_on_whole_counts(prometheus: 
     assert found.subject["images"] == {"agree": PAIRS}
 
 
+def test_a_report_is_told_every_object_by_class_and_size_and_the_work_of_both(prometheus: RunningPrometheus) -> None:
+    now, agreed = time.time(), verdict(prometheus, "good").subject["objects"]["agree"]
+    details = Prometheus(prometheus.url).shadow_details("good", "", now - 600, now)
+    assert sum(counts["agree"] for counts in details.by_class.values()) == agreed > 0
+    assert sum(counts["agree"] for counts in details.by_size.values()) == agreed
+    assert sum(details.differences["overlap of the boxes"].counts) == agreed
+    assert [sum(details.work_s[side].counts) for side in ("stable", "candidate")] == [PAIRS, PAIRS]
+
+
 def test_the_command_rolls_back_a_candidate_that_is_down_and_says_so(
     prometheus: RunningPrometheus, tmp_path: Path
 ) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from deploy.judge.proof.faulty import hurt
 from deploy.judge.side_by_side import work_s
 from model.average_precision import figures, judge
 from model.datasets import CocoSplit
 from model.evaluate import coco_results
 from service.app import Service
 from service.detections import Answer, DetectOptions
-from service.engine.base import Engine
 from service.pairing import pair
 from service.settings import read_settings
 
@@ -67,25 +67,12 @@ async def _serve(bundle: Path, settings: Sequence[tuple[str, Any]], slower: floa
     service = Service(read_settings(**chosen))
     await service.load()
     if slower:
-        _slow_down(service.models.get().engine, slower)
+        hurt(service.models.get().engine, slower, 0.0)
     return service
 
 
-def _slow_down(engine: Engine, slower: float) -> None:
-    """The engine's detector rests after each batch, for a share of the time it took."""
-    run = engine.detect
-
-    def rested(*arguments: Any, **options: Any) -> Any:
-        start = time.perf_counter()
-        found = run(*arguments, **options)
-        time.sleep(slower * (time.perf_counter() - start))
-        return found
-
-    engine.detect = rested  # type: ignore[method-assign]
-
-
 async def _paired(sides: Sequence[Service], release: Release, data: CocoSplit) -> Pairs:
-    threshold = sides[0].models.get().bundle.manifest.postprocess.score_threshold
+    spec = sides[0].models.get().bundle.manifest.postprocess
     options = DetectOptions(masks="rle" if sides[0].models.get().segments else "none")
     answers: list[tuple[Answer, Answer]] = []
     for number, image in enumerate([data.images[0], *data.images]):
@@ -94,7 +81,11 @@ async def _paired(sides: Sequence[Service], release: Release, data: CocoSplit) -
             both[side] = await sides[side].predictor.predict(body, options)
         answers.append((both[0], both[1]))
     answers = answers[1:]
-    pairings = [pair(here.detections, there.detections, threshold) for here, there in answers]
+    by_class = spec.class_score_thresholds
+    pairings = [
+        pair(here.detections, there.detections, spec.score_threshold, class_thresholds=by_class)
+        for here, there in answers
+    ]
     return Pairs(
         release,
         tuple(pairing.outcome for pairing in pairings),
