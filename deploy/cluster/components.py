@@ -174,6 +174,7 @@ def _adapter() -> Component:
 
 def _metrics_server() -> Component:
     flags = [*_extension("metrics-server"), f"--kubeconfig={layout.kubeconfig()}", "--metric-resolution=10s"]
+    flags += ["--kubelet-request-timeout=5s"]  # must be shorter than the resolution
     flags += [f"--kubelet-certificate-authority={layout.certificate('ca')}"]
     flags += ["--kubelet-preferred-address-types=InternalIP"]
     ready = f"https://{ADDRESSES['metrics-server']}/livez"

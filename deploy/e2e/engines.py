@@ -121,7 +121,15 @@ class Flagger(ByHelm):
         backends = {one["name"]: one.get("weight", 1) for one in rules[0].get("backendRefs", [])}
         status = api.of("flagger.app/v1beta1", "canaries", NAME).get("status", {})
         phases: dict[str, Phase] = {"Initialized": "steady", "Succeeded": "steady", "Failed": "rolled back"}
-        return Progress(backends.get(f"{NAME}-canary", 0), phases.get(status.get("phase", ""), "moving"))
+        phase = phases.get(status.get("phase", ""), "moving")
+        if phase == "rolled back" and self._asks_for_what_runs(api):
+            phase = "steady"
+        return Progress(backends.get(f"{NAME}-canary", 0), phase)
+
+    def _asks_for_what_runs(self, api: Api) -> bool:
+        """After a rollback of what is asked for, which Flagger takes for no release: its phase stays Failed."""
+        asked, runs = (workload_release(api.of("apps/v1", "deployments", name)) for name in (NAME, f"{NAME}-primary"))
+        return asked == runs != ""
 
 
 def workload_release(workload: Object) -> str:

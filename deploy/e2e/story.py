@@ -83,6 +83,7 @@ def install(stage: Stage, timeline: Timeline) -> None:
             lambda: _pods_seen(stage),
         )
         act.facts["ready after, s"] = round(seconds)
+        wait_for("the engine to know it", lambda: stage.engine.progress(stage.api).phase == "steady", START_S)
 
 
 def canaries(stage: Stage, timeline: Timeline, inside: str) -> None:
@@ -100,6 +101,8 @@ def promote(stage: Stage, timeline: Timeline, candidate: Candidate) -> None:
         act.facts["verdict"] = verdict_on(stage.candidate).reasons
         if phase != "steady":
             raise Unexpected(f"a good candidate should be promoted, and was {phase}: {act.facts['verdict']}")
+        if not any(sample.weight for sample in timeline.between(act.began, time.time())):
+            raise Unexpected("a candidate was promoted that nobody ever saw a weight of")
         stage.engine.settle()
         stage.changes, stage.candidate = changes, ""
 

@@ -158,9 +158,12 @@ def test_rules_and_dashboards_are_those_of_the_charts_files(render: Render) -> N
     assert boards == {path.name: path.read_text() for path in (CHART / "dashboards").glob("*.json")}
 
 
-def test_before_kubernetes_1_30_the_images_own_python_sleeps(render: Render) -> None:
-    """There is no shell in the image, and no sleep in the kubelet yet."""
-    (python, _, program) = render("--kube-version", "1.29.0").container["lifecycle"]["preStop"]["exec"]["command"]
+@pytest.mark.parametrize(
+    "flags", [("--kube-version", "1.29.0"), ("--set", "canary.engine=flagger")], ids=["1.29", "flagger"]
+)
+def test_the_images_own_python_sleeps_where_kubernetes_does_not(render: Render, flags: tuple[str, ...]) -> None:
+    """There is no shell in the image, and no sleep in the kubelet before 1.30, nor in the copies that Flagger makes."""
+    (python, _, program) = render(*flags).container["lifecycle"]["preStop"]["exec"]["command"]
     assert python == "/opt/rcnn/bin/python"
     assert program == "import time; time.sleep(10)"
 

@@ -93,8 +93,9 @@ spec:
     {{- include "rcnn.probe" (list . "/livez" .Values.probes.liveness) | nindent 4 }}
   lifecycle:
     preStop:
-      {{- if semverCompare "<1.30-0" .Capabilities.KubeVersion.Version }}
-      # Kubernetes sleeps by itself from 1.30 on; before it the image's Python does, there is no shell.
+      {{- if or (semverCompare "<1.30-0" .Capabilities.KubeVersion.Version) (eq .Values.canary.engine "flagger") }}
+      # Kubernetes sleeps by itself from 1.30 on; before it the image's Python does, there is no shell. And under Flagger: releases of
+      # it that know the pods of Kubernetes 1.27 lose the sleep when they copy the Deployment, and the copy is refused.
       exec:
         command: [/opt/rcnn/bin/python, -c, "import time; time.sleep({{ .Values.preStopSleepSeconds }})"]
       {{- else }}

@@ -92,6 +92,21 @@ def test_flagger_s_phase_and_the_weight_of_its_route(phase: str, told: str, tmp_
     assert (progress.weight, progress.phase) == (25, told)
 
 
+@pytest.mark.parametrize(("runs", "told"), [("good", "steady"), ("other", "rolled back")])
+def test_flagger_s_failure_is_over_when_what_is_asked_for_is_what_runs(runs: str, told: str, tmp_path: Path) -> None:
+    """It starts no release for a rollback of the Deployment, and its phase stays Failed."""
+    pods = {
+        name: {"containers": [{"env": [{"name": "RCNN_RELEASE", "value": release}]}]}
+        for name, release in (("rcnn", "good"), ("rcnn-primary", runs))
+    }
+    objects: dict[str, Object] = {
+        f"/apis/apps/v1/namespaces/e2e/deployments/{name}": {"spec": {"template": {"spec": pod}}}
+        for name, pod in pods.items()
+    }
+    objects["/apis/flagger.app/v1beta1/namespaces/e2e/canaries/rcnn"] = {"status": {"phase": "Failed"}}
+    assert Flagger(tmp_path, "onnx").progress(AnswersFrom(objects)).phase == told
+
+
 def test_before_anything_is_there_it_is_moving(tmp_path: Path) -> None:
     nothing = AnswersFrom({})
     assert (
