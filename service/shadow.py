@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from service.detections import Answer, Detections, DetectOptions, RleMask
 from service.pairing import CANDIDATE_FAILED, Pairing, pair
 from service.shadow_metrics import Work
+
+if TYPE_CHECKING:
+    import httpx
 
 _TOO_MANY_REQUESTS = 429
 _SAME_RELEASE_REST_S = 15.0  # between looks whether a candidate has come to the address
@@ -167,12 +170,7 @@ class Shadow:
 
         try:
             async with asyncio.timeout(self._candidate.timeout_s):  # httpx bounds each read, not the whole
-                response = await self._client.post(
-                    f"/v1/models/{question.answer.model.name}/detect",
-                    params=to_query(question.options),
-                    content=question.image,
-                    headers={"Content-Type": "application/octet-stream"},
-                )
+                response = await self._post(question)
             name = self._named(response.headers.get("X-Release", ""))
             if response.status_code == _TOO_MANY_REQUESTS:
                 raise CandidateRefused
@@ -183,6 +181,17 @@ class Shadow:
         if not isinstance(body, dict):
             raise CandidateFailed("not an object")
         return name, body
+
+    async def _post(self, question: _Question) -> "httpx.Response":
+        """Once more where the connection ends first: a kept one may be closed just as the question leaves."""
+        import httpx
+
+        path, query = f"/v1/models/{question.answer.model.name}/detect", to_query(question.options)
+        kind = {"Content-Type": "application/octet-stream"}
+        try:
+            return await self._client.post(path, params=query, content=question.image, headers=kind)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            return await self._client.post(path, params=query, content=question.image, headers=kind)
 
     def _named(self, release: str) -> str:
         """Who answers, remembered for answers that never come. Raises SameRelease; what is no name becomes no label."""

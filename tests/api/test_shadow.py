@@ -1,5 +1,6 @@
 """A candidate asked beside the stable model: real servers on loopback, and clients who must not notice."""
 
+import http.server
 import re
 import socket
 import threading
@@ -140,6 +141,46 @@ def test_a_candidate_that_says_its_release_is_counted_under_it(toy_bundle: Bundl
         (answer,) = ask(server)
         assert "X-Release" not in answer.headers
         eventually(lambda: counted(server, "rcnn_shadow_pairs_total", candidate="v7") == 1)
+
+
+@contextmanager
+def closing_when_asked_again(candidate: Served) -> Iterator[str]:
+    """Passes on the first question of each connection and closes it at the second, like one kept too long."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        asked = 0
+
+        def do_POST(self) -> None:
+            self.asked += 1
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.asked > 1:
+                self.close_connection = True
+                return
+            answer = httpx.post(f"{candidate.http_url}{self.path}", content=body)
+            self.send_response(answer.status_code)
+            self.send_header("X-Release", answer.headers["X-Release"])
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_kept_connection_that_ends_between_two_questions_is_no_failure(toy_bundle: Bundle) -> None:
+    """The candidate closes what was idle for some seconds, perhaps as the next question leaves."""
+    with run_server(named(toy_bundle, "v7")) as candidate, closing_when_asked_again(candidate) as url:
+        with stable(toy_bundle, url) as server:
+            for pairs in (1, 2, 3):
+                ask(server)
+                eventually(lambda pairs=pairs: counted(server, "rcnn_shadow_pairs_total") == pairs)
+            assert counted(server, "rcnn_shadow_pairs_total", outcome="agree") == 3
 
 
 def test_a_release_that_meets_itself_counts_no_pairs_and_asks_no_more_for_a_while(toy_bundle: Bundle) -> None:
