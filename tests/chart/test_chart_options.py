@@ -159,7 +159,9 @@ def test_rules_and_dashboards_are_those_of_the_charts_files(render: Render) -> N
 
 
 @pytest.mark.parametrize(
-    "flags", [("--kube-version", "1.29.0"), ("--set", "canary.engine=flagger")], ids=["1.29", "flagger"]
+    "flags",
+    [("--kube-version", "1.29.0"), ("--set", "canary.engine=flagger,canary.judge.url=http://judge")],
+    ids=["1.29", "flagger"],
 )
 def test_the_images_own_python_sleeps_where_kubernetes_does_not(render: Render, flags: tuple[str, ...]) -> None:
     """There is no shell in the image, and no sleep in the kubelet before 1.30, nor in the copies that Flagger makes."""
