@@ -12,10 +12,15 @@ from pathlib import Path
 
 from deploy.dashboards.debug import debug
 from deploy.dashboards.executive import executive
-from deploy.dashboards.grafana import Dashboard, to_text
+from deploy.dashboards.grafana import Dashboard
+from deploy.dashboards.grafana_json import to_text
 from deploy.dashboards.oncall import oncall
+from deploy.dashboards.runbooks import runbooks
 
 COMMITTED = Path("helm/rcnn/dashboards")
+
+READING = Path("reading")
+"""Below it: dashboards without a graph."""
 
 DASHBOARDS: tuple[Callable[[], Dashboard], ...] = (executive, oncall, debug)
 
@@ -29,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def render(folder: Path) -> dict[Path, str]:
     """Every dashboard's file and its content."""
     dashboards = [build() for build in DASHBOARDS]
-    return {folder / f"{dashboard.uid}.json": to_text(dashboard) for dashboard in dashboards}
+    graphs = {folder / f"{dashboard.uid}.json": to_text(dashboard) for dashboard in dashboards}
+    return graphs | {folder / READING / f"{runbooks().uid}.json": to_text(runbooks())}
 
 
 def _write(rendered: dict[Path, str]) -> int:

@@ -1,8 +1,12 @@
 """The debug dashboard: why is it so? Distributions instead of quantiles, pod by pod, class by class."""
 
 from deploy.dashboards import metrics
-from deploy.dashboards.grafana import Choice, Dashboard, Heatmap, Query, Section, TimeSeries, Unit
+from deploy.dashboards.grafana import Choice, Dashboard, Figure, Heatmap, Link, Query, Section, TimeSeries, Unit
 from deploy.dashboards.promql import buckets, highest, now, observations, quantile, rate, total
+from deploy.dashboards.runbooks import runbook
+
+NO_SAMPLES_URL = "#metrics.dashboards.samplesUrl-of-the-chart-is-not-set"
+"""The chart puts the address where reviewers look at samples in its place."""
 
 
 def debug() -> Dashboard:
@@ -13,8 +17,9 @@ def debug() -> Dashboard:
         choices=(
             Choice("namespace", "Namespace", "label_values(rcnn_model_info, namespace)"),
             Choice("model", "Model", 'label_values(rcnn_model_info{namespace=~"$namespace"}, model)'),
+            Figure("samples_url", "Samples are at", NO_SAMPLES_URL),
         ),
-        sections=(_durations(), _batches(), _pods(), _found(), _drift(), _candidate()),
+        sections=(_durations(), _batches(), _pods(), _found(), _samples(), _drift(), _candidate()),
     )
 
 
@@ -36,6 +41,7 @@ def _durations() -> Section:
                 reading="A band that climbs is a queue building up; a second band is one shape of canvas passed over.",
                 unit=Unit.SECONDS,
                 queries=(Query(buckets(stage, stage="queue"), "{{le}}"),),
+                links=(runbook("RcnnQueueStanding"),),
             ),
             Heatmap(
                 title="Detector",
@@ -43,6 +49,28 @@ def _durations() -> Section:
                 reading="Wider batches take longer, and that is fine. The same batches taking longer is the hardware.",
                 unit=Unit.SECONDS,
                 queries=(Query(buckets(stage, stage="detector"), "{{le}}"),),
+                links=(runbook("RcnnLatencySlowBurn"),),
+            ),
+            Heatmap(
+                title="Decode",
+                question="Are some files far larger than others?",
+                reading="A band far above the rest is one caller's large files.",
+                unit=Unit.SECONDS,
+                queries=(Query(buckets(stage, stage="decode"), "{{le}}"),),
+            ),
+            Heatmap(
+                title="Mask head",
+                question="Do masks take their time?",
+                reading="Grows with the number of objects; empty where no model has masks.",
+                unit=Unit.SECONDS,
+                queries=(Query(buckets(stage, stage="mask_head"), "{{le}}"),),
+            ),
+            Heatmap(
+                title="Encode",
+                question="Are answers large?",
+                reading="Many masks, or polygons asked for: the CPU, not the engine.",
+                unit=Unit.SECONDS,
+                queries=(Query(buckets(stage, stage="encode"), "{{le}}"),),
             ),
             TimeSeries(
                 title="p99 by stage and model",
@@ -114,6 +142,7 @@ def _pods() -> Section:
                 unit=Unit.SECONDS,
                 queries=(Query(quantile(0.95, metrics.REQUEST_DURATION, by), "{{instance}}"),),
                 width=6,
+                links=(runbook("RcnnLatencyFastBurn"),),
             ),
             TimeSeries(
                 title="In flight by pod",
@@ -146,6 +175,7 @@ def _found() -> Section:
                 unit=Unit.REQUESTS_PER_SECOND,
                 queries=(Query(rate(metrics.DETECTIONS, "model", "label"), "{{model}} {{label}}"),),
                 is_stacked=True,
+                links=(runbook("RcnnQueueStanding"),),
             ),
             Heatmap(
                 title="Scores",
@@ -153,6 +183,7 @@ def _found() -> Section:
                 reading="A model on its own kind of pictures has a band near 1. If it sinks: drift or a bad release.",
                 unit=Unit.SHARE,
                 queries=(Query(buckets(metrics.DETECTION_SCORE), "{{le}}"),),
+                links=(runbook("RcnnScoresFell"),),
             ),
             Heatmap(
                 title="Objects in an image",
@@ -160,6 +191,37 @@ def _found() -> Section:
                 reading="A new band at 0 is images in which nothing is found any more.",
                 unit=Unit.COUNT,
                 queries=(Query(buckets(metrics.DETECTIONS_PER_IMAGE), "{{le}}"),),
+                links=(runbook("RcnnDetectionsShifted"),),
+            ),
+        ),
+    )
+
+
+def _samples() -> Section:
+    look = Link("Look at the samples", "${samples_url:raw}")
+    return Section(
+        "Sampled images",
+        (
+            TimeSeries(
+                title="Samples kept",
+                question="Which images were kept to be looked at, and why?",
+                reading="A number says that something is odd; a picture says what. The link above leads to them.",
+                unit=Unit.REQUESTS_PER_SECOND,
+                queries=(Query(rate(metrics.SAMPLES, "reason"), "{{reason}}"),),
+                width=12,
+                is_stacked=True,
+                when_empty="samples_url is not set",
+                links=(look,),
+            ),
+            TimeSeries(
+                title="Samples not kept",
+                question="What was worth a look and was not kept?",
+                reading="rate is what samples_per_minute is for. store: the store fails, and the log says how.",
+                unit=Unit.REQUESTS_PER_SECOND,
+                queries=(Query(rate(metrics.SAMPLES_DROPPED, "reason"), "{{reason}}"),),
+                width=12,
+                is_stacked=True,
+                when_empty="none",
             ),
         ),
     )
@@ -172,11 +234,12 @@ def _drift() -> Section:
             TimeSeries(
                 title="Population stability index",
                 question="Which signal is unlike the data the model was judged on?",
-                reading="Above 0.25 is a shift, if there are samples enough (beside). The runbook is RcnnDrift.",
+                reading="Above 0.25 is a shift, if there are samples enough (beside).",
                 unit=Unit.COUNT,
                 queries=(Query(highest(metrics.DRIFT_PSI, "model", "signal"), "{{model}} {{signal}}"),),
                 width=12,
                 when_empty="drift is not watched",
+                links=(runbook("RcnnDrift"),),
             ),
             TimeSeries(
                 title="Images compared",
@@ -203,15 +266,17 @@ def _candidate() -> Section:
                 queries=(Query(rate(metrics.SHADOW_PAIRS, "candidate", "outcome"), "{{candidate}} {{outcome}}"),),
                 is_stacked=True,
                 when_empty="no candidate",
+                links=(runbook("RcnnGateBlind"),),
             ),
             TimeSeries(
                 title="Pairs dropped",
                 question="Does the gate see what it should?",
-                reading="Dropped pairs are lost evidence, never lost answers. The runbook is RcnnGateStarved.",
+                reading="Dropped pairs are lost evidence, never lost answers.",
                 unit=Unit.REQUESTS_PER_SECOND,
                 queries=(Query(rate(metrics.SHADOW_DROPPED, "reason"), "{{reason}}"),),
                 is_stacked=True,
                 when_empty="no candidate",
+                links=(runbook("RcnnGateStarved"),),
             ),
             TimeSeries(
                 title="Images by model",

@@ -3,6 +3,7 @@
 from deploy.dashboards import metrics
 from deploy.dashboards.grafana import Choice, Dashboard, Figure, Query, Section, Stat, TimeSeries, Unit
 from deploy.dashboards.promql import count, highest, lowest, observations, rate
+from deploy.dashboards.runbooks import runbook
 
 
 def executive() -> Dashboard:
@@ -30,6 +31,7 @@ def _promises() -> Section:
                 unit=Unit.SHARE,
                 queries=(Query(f"1 - {highest(metrics.BAD_IN_A_MONTH, 'slo')}", "{{slo}}"),),
                 width=12,
+                links=(runbook("RcnnAvailabilitySlowBurn"), runbook("RcnnLatencySlowBurn")),
             ),
             Stat(
                 title="Error budget left",
@@ -38,6 +40,7 @@ def _promises() -> Section:
                 unit=Unit.SHARE,
                 queries=(Query(lowest(metrics.BUDGET_LEFT, "slo"), "{{slo}}"),),
                 width=12,
+                links=(runbook("RcnnBudgetHalfSpent"),),
             ),
             TimeSeries(
                 title="Budget over time",
@@ -46,6 +49,7 @@ def _promises() -> Section:
                 unit=Unit.SHARE,
                 queries=(Query(lowest(metrics.BUDGET_LEFT, "slo"), "{{slo}}"),),
                 width=24,
+                links=(runbook("RcnnBudgetHalfSpent"),),
             ),
         ),
     )
@@ -95,6 +99,7 @@ def _quality() -> Section:
                 reading="The mean of an hour. A step with a release is the model; a step without one is the pictures.",
                 unit=Unit.COUNT,
                 queries=(Query(highest(metrics.MEAN_DETECTIONS, "model"), "{{model}}"),),
+                links=(runbook("RcnnDetectionsShifted"),),
             ),
             TimeSeries(
                 title="Mean score",
@@ -103,6 +108,7 @@ def _quality() -> Section:
                 unit=Unit.SHARE,
                 queries=(Query(highest(metrics.MEAN_SCORE, "model"), "{{model}}"),),
                 highest=1,
+                links=(runbook("RcnnScoresFell"),),
             ),
             TimeSeries(
                 title="Images without any object",
@@ -111,6 +117,7 @@ def _quality() -> Section:
                 unit=Unit.SHARE,
                 queries=(Query(highest(metrics.EMPTY_IMAGES, "model"), "{{model}}"),),
                 highest=1,
+                links=(runbook("RcnnDetectionsShifted"),),
             ),
         ),
     )

@@ -1,7 +1,8 @@
 """
-The service's metrics, as far as graphs are drawn from them: a query can only be built from a name that is here.
+The metrics of the service and of the judge, as far as graphs are drawn from them: a query can only be built from a name
+that is here.
 
-Names, kinds and labels are the service's contract; those with a colon are recorded by the rules of
+Names, kinds and labels are their contract; those with a colon are recorded by the rules of
 deploy/alerts. Beside the labels below, Prometheus adds `namespace` and `instance`
 when it scrapes a pod.
 """
@@ -54,6 +55,11 @@ DRIFT_PSI = Gauge("rcnn_drift_psi", ("model", "signal"))
 DRIFT_SAMPLES = Gauge("rcnn_drift_samples", ("model",))
 SHADOW_PAIRS = Counter("rcnn_shadow_pairs_total", ("model", "candidate", "outcome"))
 SHADOW_DROPPED = Counter("rcnn_shadow_dropped_total", ("reason",))
+SAMPLES = Counter("rcnn_samples_total", ("reason",))
+SAMPLES_DROPPED = Counter("rcnn_samples_dropped_total", ("reason",))
+GATE_DECISION = Gauge("rcnn_gate_decision", ("decision",))
+GATE_PAIRS = Gauge("rcnn_gate_pairs")
+GATE_VERDICTS = Counter("rcnn_gate_verdicts_total", ("decision",))
 DETECTIONS_PER_IMAGE = Histogram("rcnn_detections_per_image", ("model",))
 MODEL_INFO = Gauge("rcnn_model_info", ("model", "version", "digest", "engine", "precision"))
 GPU_UTILIZATION = Gauge("rcnn_gpu_utilization_ratio", ("gpu",))

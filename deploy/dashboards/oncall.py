@@ -1,12 +1,15 @@
 """
 The on-call dashboard: from "is anyone hurt?" at the top to "where does it come from?" at the bottom.
 
-Read downwards: callers, waiting, batches, what is turned away, what is being served, hardware.
+Read downwards: callers, waiting, batches, what is turned away, what is being released, hardware.
 """
 
 from deploy.dashboards import metrics
-from deploy.dashboards.grafana import Choice, Dashboard, Query, Section, Stat, Table, TimeSeries, Unit
+from deploy.dashboards.gpus import gpus
+from deploy.dashboards.grafana import Choice, Dashboard, Link, Query, Section, Stat, Table, TimeSeries, Unit
 from deploy.dashboards.promql import count, highest, mean, now, quantile, rate, total
+from deploy.dashboards.release import release
+from deploy.dashboards.runbooks import UID, runbook
 
 
 def oncall() -> Dashboard:
@@ -25,8 +28,8 @@ def oncall() -> Dashboard:
             _waiting(),
             _batches(),
             _turned_away(),
-            _served(),
-            _hardware(),
+            release(),
+            gpus(),
         ),
     )
 
@@ -39,13 +42,14 @@ def _alerts() -> Section:
             Table(
                 title="Alerts",
                 question="Which alerts are pending or firing?",
-                reading="Each has a runbook of its name in deploy/runbooks. Empty is good.",
+                reading="Each has a runbook of its name: the link above leads to all of them. Empty is good.",
                 unit=Unit.COUNT,
                 queries=(Query(count(metrics.ALERTS, *labels), ""),),
                 width=12,
                 height=6,
                 columns=labels,
                 value_title="series",
+                links=(Link("Runbooks", f"/d/{UID}"),),
             ),
             TimeSeries(
                 title="Burn rate",
@@ -60,6 +64,7 @@ def _alerts() -> Section:
                 ),
                 width=12,
                 height=6,
+                links=(runbook("RcnnAvailabilityFastBurn"), runbook("RcnnLatencyFastBurn")),
             ),
         ),
     )
@@ -75,6 +80,7 @@ def _at_a_glance() -> Section:
                 reading="Zero with pods up means that traffic does not reach us: look at the ingress or the callers.",
                 unit=Unit.REQUESTS_PER_SECOND,
                 queries=(Query(rate(metrics.REQUESTS), "requests"),),
+                links=(runbook("RcnnGone"), runbook("RcnnPodDown")),
             ),
             Stat(
                 title="p95 latency",
@@ -82,6 +88,7 @@ def _at_a_glance() -> Section:
                 reading="Compare with the objective; the section on callers shows since when.",
                 unit=Unit.SECONDS,
                 queries=(Query(quantile(0.95, metrics.REQUEST_DURATION), "p95"),),
+                links=(runbook("RcnnLatencyFastBurn"),),
             ),
             Stat(
                 title="Queued work",
@@ -89,6 +96,7 @@ def _at_a_glance() -> Section:
                 reading="Below a second is normal. Growing means that more arrives than the engines finish.",
                 unit=Unit.SECONDS,
                 queries=(Query(now(metrics.QUEUED_WORK), "queued"),),
+                links=(runbook("RcnnQueueStanding"),),
             ),
             Stat(
                 title="Shed",
@@ -96,6 +104,7 @@ def _at_a_glance() -> Section:
                 reading="Above zero means that capacity is short, or that deadlines are too tight for what is queued.",
                 unit=Unit.REQUESTS_PER_SECOND,
                 queries=(Query(rate(metrics.SHED), "shed"),),
+                links=(runbook("RcnnShedding"),),
             ),
         ),
     )
@@ -113,6 +122,7 @@ def _callers() -> Section:
                 unit=Unit.REQUESTS_PER_SECOND,
                 queries=(Query(rate(metrics.REQUESTS, "outcome"), "{{outcome}}"),),
                 is_stacked=True,
+                links=(runbook("RcnnAvailabilityFastBurn"),),
             ),
             TimeSeries(
                 title="Request latency",
@@ -120,6 +130,7 @@ def _callers() -> Section:
                 reading="p50 up: everything is slower (engine, node). Only p99 up: queueing, large images, many masks.",
                 unit=Unit.SECONDS,
                 queries=tuple(Query(quantile(share, duration), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)),
+                links=(runbook("RcnnLatencyFastBurn"), runbook("RcnnMedianLatencySlowBurn")),
             ),
             TimeSeries(
                 title="p95 latency by version",
@@ -127,6 +138,7 @@ def _callers() -> Section:
                 reading="During a rollout: if only the new version is slow, roll back; if both are, look below.",
                 unit=Unit.SECONDS,
                 queries=(Query(quantile(0.95, duration, "model", "version"), "{{model}} {{version}}"),),
+                links=(runbook("RcnnLatencyFastBurn"),),
             ),
             TimeSeries(
                 title="p95 by stage",
@@ -135,6 +147,7 @@ def _callers() -> Section:
                 unit=Unit.SECONDS,
                 queries=(Query(quantile(0.95, metrics.STAGE_DURATION, "stage"), "{{stage}}"),),
                 width=12,
+                links=(runbook("RcnnLatencySlowBurn"),),
             ),
             TimeSeries(
                 title="Requests in each stage",
@@ -169,6 +182,7 @@ def _waiting() -> Section:
                 reading="Steps that drain are batches forming. A slope that does not come back is overload.",
                 unit=Unit.COUNT,
                 queries=(Query(now(metrics.QUEUE_DEPTH, "model"), "{{model}}"),),
+                links=(runbook("RcnnQueueStanding"),),
             ),
             TimeSeries(
                 title="Queued work",
@@ -179,6 +193,7 @@ def _waiting() -> Section:
                     Query(now(metrics.QUEUED_WORK, "model"), "{{model}}, all pods"),
                     Query(highest(metrics.QUEUED_WORK, "model"), "{{model}}, busiest pod"),
                 ),
+                links=(runbook("RcnnQueueStanding"),),
             ),
         ),
     )
@@ -212,6 +227,7 @@ def _batches() -> Section:
                     Query(mean(metrics.DETECTIONS_PER_IMAGE, "model"), "{{model}} mean"),
                     Query(quantile(0.95, metrics.DETECTIONS_PER_IMAGE, "model"), "{{model}} p95"),
                 ),
+                links=(runbook("RcnnDetectionsShifted"),),
             ),
         ),
     )
@@ -229,6 +245,7 @@ def _turned_away() -> Section:
                 queries=(Query(rate(metrics.SHED, "reason"), "{{reason}}"),),
                 is_stacked=True,
                 when_empty="nothing shed",
+                links=(runbook("RcnnShedding"),),
             ),
             TimeSeries(
                 title="Rejected inputs by reason",
@@ -247,76 +264,6 @@ def _turned_away() -> Section:
                 queries=(Query(rate(metrics.CANCELLED, "stage"), "{{stage}}"),),
                 is_stacked=True,
                 when_empty="nothing cancelled",
-            ),
-        ),
-    )
-
-
-def _served() -> Section:
-    columns = ("model", "version", "digest", "engine", "precision")
-    return Section(
-        "What is being served",
-        (
-            Table(
-                title="Models",
-                question="Which models, versions and engines are running, and on how many pods?",
-                reading="Two versions of one model mean that a rollout is under way, or that it stopped half-way.",
-                unit=Unit.COUNT,
-                queries=(Query(count(metrics.MODEL_INFO, *columns), ""),),
-                width=24,
-                height=6,
-                columns=columns,
-                value_title="pods",
-            ),
-        ),
-    )
-
-
-def _hardware() -> Section:
-    absent = "no GPU reported"
-    card = "{{instance}} gpu {{gpu}}"
-    return Section(
-        "GPU",
-        (
-            TimeSeries(
-                title="GPU utilisation",
-                question="Is the GPU kept busy?",
-                reading="The share of time with any work at all, so 1 is not full. Low with a queue: the CPU is short.",
-                unit=Unit.SHARE,
-                queries=(Query(highest(metrics.GPU_UTILIZATION, "instance", "gpu"), card),),
-                width=6,
-                highest=1,
-                when_empty=absent,
-            ),
-            TimeSeries(
-                title="GPU memory",
-                question="How near are we to running out of GPU memory?",
-                reading="Use levels off after warm-up. Still growing an hour later: a leak, or ever larger shapes.",
-                unit=Unit.BYTES,
-                queries=(
-                    Query(highest(metrics.GPU_MEMORY_USED, "instance", "gpu"), f"{card} used"),
-                    Query(highest(metrics.GPU_MEMORY_TOTAL, "instance", "gpu"), f"{card} total"),
-                ),
-                width=6,
-                when_empty=absent,
-            ),
-            TimeSeries(
-                title="GPU temperature",
-                question="Is the GPU hot enough to slow itself down?",
-                reading="A plateau in the eighties together with falling power or slower detector times is throttling.",
-                unit=Unit.CELSIUS,
-                queries=(Query(highest(metrics.GPU_TEMPERATURE, "instance", "gpu"), card),),
-                width=6,
-                when_empty=absent,
-            ),
-            TimeSeries(
-                title="GPU power",
-                question="Is the GPU really working?",
-                reading="Full utilisation at idle power is waiting, not work.",
-                unit=Unit.WATTS,
-                queries=(Query(highest(metrics.GPU_POWER, "instance", "gpu"), card),),
-                width=6,
-                when_empty=absent,
             ),
         ),
     )

@@ -155,7 +155,17 @@ def test_rules_and_dashboards_are_those_of_the_charts_files(render: Render) -> N
         assert rules[name]["spec"] == yaml.safe_load(path.read_text())
         assert rules[name]["metadata"]["labels"]["release"] == "kps"
     boards = objects.one("ConfigMap", "-dashboards")["data"]
-    assert boards == {path.name: path.read_text() for path in (CHART / "dashboards").glob("*.json")}
+    assert boards == {path.name: path.read_text() for path in (CHART / "dashboards").rglob("*.json")}
+    assert "rcnn-runbooks.json" in boards
+
+
+def test_the_debug_dashboard_leads_to_where_samples_are_looked_at(render: Render) -> None:
+    url = "https://bucket.example/browse/samples?prefix=a"
+    flags = ("--set", "metrics.dashboards.enabled=true,metrics.dashboards.samplesUrl=" + url)
+    board = json.loads(render(*flags).one("ConfigMap", "-dashboards")["data"]["rcnn-debug.json"])
+    (variable,) = (one for one in board["templating"]["list"] if one["name"] == "samples_url")
+    assert variable["query"] == url
+    assert any(link["url"] == "${samples_url:raw}" for panel in board["panels"] for link in panel.get("links", []))
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,12 @@ import yaml
 
 from deploy.dashboards import metrics
 from deploy.dashboards.__main__ import COMMITTED, DASHBOARDS, main
-from deploy.dashboards.grafana import Panel, Query, Section, TimeSeries, Unit, to_json, to_text
+from deploy.dashboards.grafana import Panel, Query, Section, TimeSeries, Unit
+from deploy.dashboards.grafana_json import to_json, to_text
 from deploy.dashboards.oncall import oncall
 from deploy.dashboards.promql import mean, quantile, rate
+from deploy.dashboards.runbooks import PAGES, runbook, runbooks
+from deploy.judge.metrics import JudgeMetrics
 from service.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
@@ -28,6 +31,9 @@ COUNTERS = {
     "rcnn_response_cache_misses_total": set[str](),
     "rcnn_shadow_pairs_total": {"model", "candidate", "outcome"},
     "rcnn_shadow_dropped_total": {"reason"},
+    "rcnn_samples_total": {"reason"},
+    "rcnn_samples_dropped_total": {"reason"},
+    "rcnn_gate_verdicts_total": {"decision"},
 }
 HISTOGRAMS = {
     "rcnn_request_duration_seconds": {"model", "version", "protocol"},
@@ -50,6 +56,8 @@ GAUGES = {
     "rcnn_gpu_memory_total_bytes": {"gpu"},
     "rcnn_gpu_temperature_celsius": {"gpu"},
     "rcnn_gpu_power_watts": {"gpu"},
+    "rcnn_gate_decision": {"decision"},
+    "rcnn_gate_pairs": set[str](),
 }
 RECORDED = {
     "ALERTS": {"alertname", "severity", "alertstate"},
@@ -76,7 +84,7 @@ SERIES = (
 """The service's promise: every series it exposes, and the labels on it."""
 
 SCRAPE_LABELS = {"namespace", "instance"}
-VARIABLES = {"datasource", "namespace", "model", "__rate_interval", "pod_price"}
+VARIABLES = {"datasource", "namespace", "model", "__rate_interval", "pod_price", "samples_url"}
 
 Json = dict[str, Any]
 
@@ -143,7 +151,7 @@ def test_legends_use_only_labels_that_survive_the_grouping(dashboard: Json) -> N
 def test_only_the_agreed_variables_are_used(dashboard: Json) -> None:
     """Whoever opens a dashboard chooses a data source, a namespace and a model, and for costs types a price."""
     used = set(re.findall(r"\$\{?(\w+)", json.dumps(dashboard).replace("$__all", "")))
-    assert VARIABLES - {"pod_price"} <= used <= VARIABLES
+    assert VARIABLES - {"pod_price", "samples_url"} <= used <= VARIABLES
     declared = {variable["name"] for variable in dashboard["templating"]["list"]}
     assert declared == used - {"__rate_interval"}
 
@@ -214,14 +222,40 @@ def test_the_metrics_queries_are_built_from_are_the_promised_ones() -> None:
 
 
 def test_the_service_exposes_every_metric_that_is_graphed() -> None:
-    """A metric renamed or retyped in the service breaks here, not in the graph."""
-    kinds = {family.name: family.type for family in Metrics().registry.collect()}
+    """A metric renamed or retyped in the service or the judge breaks here, not in the graph."""
+    registries = Metrics().registry, JudgeMetrics().registry
+    kinds = {family.name: family.type for registry in registries for family in registry.collect()}
     expected = {metrics.Counter: "counter", metrics.Histogram: "histogram", metrics.Gauge: "gauge"}
     recorded = {rule["record"] for rule in recording_rules()} | {"ALERTS"}
     for metric in (value for value in vars(metrics).values() if isinstance(value, metrics.Metric)):
         if metric.name in recorded | NOT_ALWAYS:
             continue
         assert kinds.get(metric.name.removesuffix("_total")) == expected[type(metric)], metric.name
+
+
+def test_links_of_panels_lead_to_the_runbook_they_name() -> None:
+    """By the number of its panel, which holds its words."""
+    pages = {f"/d/rcnn-runbooks?viewPanel={panel['id']}": panel for panel in panels(to_json(runbooks()))}  # type: ignore[arg-type]
+    links = [link for build in DASHBOARDS for panel in panels(to_json(build())) for link in panel["links"]]
+    led = [(link["title"].removeprefix("Runbook: "), pages[link["url"]]) for link in links if link["url"] in pages]
+    assert len(led) > 25 and {link["url"] for link in links} - pages.keys() == {
+        "/d/rcnn-runbooks",
+        "${samples_url:raw}",
+    }
+    for alert, page in led:
+        assert page["title"] == alert
+        meaning = (ROOT / f"deploy/runbooks/{alert}.md").read_text().split("## Meaning")[1].split("##")[0]
+        assert meaning.split(".")[0].split("[")[0] in page["options"]["content"]
+
+
+def test_the_runbooks_can_be_read_in_grafana_and_their_links_stay_there() -> None:
+    pages = list(panels(to_json(runbooks())))
+    assert {page["title"] for page in pages} == {"Before you begin"} | {path.stem for path in PAGES.glob("Rcnn*.md")}
+    targets = {target for page in pages for target in re.findall(r"\]\(([^)]+)\)", page["options"]["content"])}
+    known = {f"/d/{build().uid}" for build in DASHBOARDS}
+    assert {target for target in targets if not re.fullmatch(r"/d/rcnn-runbooks\?viewPanel=\d+", target)} <= known
+    with pytest.raises(ValueError, match=r"no runbook RcnnUnheardOf\.md"):
+        runbook("RcnnUnheardOf")
 
 
 @pytest.mark.parametrize(
@@ -240,6 +274,7 @@ def test_the_service_exposes_every_metric_that_is_graphed() -> None:
         "rcnn_detections_per_image_sum",
         "rcnn_model_info",
         "rcnn_gpu_utilization_ratio",
+        "rcnn_gate_decision",
     ],
 )
 def test_on_call_shows_what_on_call_needs(needed: str) -> None:
@@ -292,6 +327,7 @@ def test_the_committed_json_is_what_the_code_renders() -> None:
     """Nobody edits the generated file, and nobody forgets to render it."""
     for build in DASHBOARDS:
         assert (ROOT / COMMITTED / f"{build().uid}.json").read_text() == to_text(build())
+    assert (ROOT / COMMITTED / "reading/rcnn-runbooks.json").read_text() == to_text(runbooks())
 
 
 def test_check_tells_a_stale_file_from_a_fresh_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
