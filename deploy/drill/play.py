@@ -4,13 +4,12 @@ import os
 import random
 import shutil
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from deploy.drill.stage import Stage
+from deploy.drill.stand_in import gpus_told_of
 from deploy.drill.traffic import Ask, traffic
 from deploy.drill.watched import encoded, lit, ordinary_pictures, watched_bundle
 from loadtests.serving import Service, serving
@@ -86,27 +85,9 @@ class Play:
     @contextmanager
     def two_gpus_told_of(self) -> Iterator[None]:
         """A stand-in on the metrics port, where there is no GPU: it tells of those in gpu_cards, which may change."""
-        self.gpu_cards = cards = ["0", "1"]
-
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                lines = ['rcnn_model_info{model="nuclei",version="1"} 1']
-                lines += [f'rcnn_gpu_memory_total_bytes{{gpu="{card}"}} 8e10' for card in cards]
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write("".join(f"{line}\n" for line in lines).encode())
-
-            def log_message(self, *_: object) -> None:
-                """Scrapes are no news."""
-
-        with HTTPServer(("127.0.0.1", self.here.metrics_port), Answer) as server:
-            thread = threading.Thread(target=server.serve_forever, name="GPU stand-in")
-            thread.start()
-            try:
-                yield
-            finally:
-                server.shutdown()
-                thread.join()
+        self.gpu_cards = ["0", "1"]
+        with gpus_told_of(self.here.metrics_port, self.gpu_cards):
+            yield
 
 
 def ordinary(_: int) -> Ask:

@@ -1,7 +1,7 @@
 """The stage of a drill: the service on fixed ports, so that it can fall and rise again, and what watches it."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +39,10 @@ class Stage:
 
 
 @contextmanager
-def stage(speedup: int = SPEEDUP, promised: Objectives | None = None) -> Iterator[Stage]:
+def stage(speedup: int = SPEEDUP, promised: Objectives | None = None, beside: Sequence[int] = ()) -> Iterator[Stage]:
     """
+    beside: more loopback ports to scrape.
+
     Rules for what is promised (unless said otherwise what the chart's rules promise), run `speedup` times as fast.
 
     Raises NoPrometheus, NoAlertmanager.
@@ -52,7 +54,7 @@ def stage(speedup: int = SPEEDUP, promised: Objectives | None = None) -> Iterato
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         http_port, metrics_port = free_port(), free_port()
-        targets, every_s = [f"127.0.0.1:{metrics_port}"], max(1, _SCRAPE_S // speedup)
+        targets, every_s = [f"127.0.0.1:{port}" for port in (metrics_port, *beside)], max(1, _SCRAPE_S // speedup)
         with (
             running_alertmanager(folder, speedup) as manager,
             running_prometheus(folder, targets, list(rules), every_s, manager.url) as prometheus,
