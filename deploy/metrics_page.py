@@ -38,6 +38,7 @@ LABELS = {
     "candidate": "The model that is asked again.",
     "decision": "Of the judge: `promote`, `rollback` or `undecided`.",
     "size": "By the area of the box in pixels: `small` below 32², `medium`, `large` from 96² on (COCO's limits).",
+    "chosen": "Whether the lot fell on an image: `yes` or `no`.",
     "side": "Who worked: `stable` or `candidate`.",
     "gpu": "Index of a device, or `device:slice` of a MIG slice.",
 }

@@ -37,6 +37,7 @@ class ShadowObserver(Protocol):
 
     def shadow_paired(self, model: str, candidate: str, pairing: Pairing, work: Work | None) -> None: ...
     def shadow_dropped(self, reason: str) -> None: ...
+    def shadow_drawn(self, chosen: bool) -> None: ...
 
 
 class PairReader(Protocol):
@@ -125,7 +126,11 @@ class Shadow:
         self, picture: bytes | NDArray[np.uint8], options: DetectOptions, score_threshold: float, answer: Answer
     ) -> None:
         """A client has been answered; the candidate may be asked the same. Takes microseconds and never raises."""
-        if self._draw() >= self._candidate.share or time.monotonic() < self._rest_until_s:
+        if time.monotonic() < self._rest_until_s:
+            return
+        is_chosen = self._draw() < self._candidate.share
+        self._observer.shadow_drawn(is_chosen)
+        if not is_chosen:
             return
         if not isinstance(picture, bytes):
             self._observer.shadow_dropped("pixels")  # encoding them anew would cost more than they tell

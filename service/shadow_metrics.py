@@ -46,6 +46,12 @@ class ShadowMetrics(MetricRegistry):
             "rcnn_shadow_dropped", "Requests meant for a candidate that it was not asked.", "reason"
         )
 
+        self._shadow_draws = self._counter(
+            "rcnn_shadow_draws",
+            "Answered images that a candidate might have been asked too, and whether it was.",
+            "chosen",
+        )
+
     def _declare_differences(self, *by_pair: str) -> None:
         self._shadow_disagreement = self._histogram(
             "rcnn_shadow_disagreement_ratio",
@@ -93,6 +99,9 @@ class ShadowMetrics(MetricRegistry):
 
     def shadow_dropped(self, reason: str) -> None:
         self._shadow_dropped.labels(reason).inc()
+
+    def shadow_drawn(self, chosen: bool) -> None:
+        self._shadow_draws.labels("yes" if chosen else "no").inc()
 
     def _known(self, label: str) -> str:
         """label, or (other) after the first hundred: a candidate's words must not make series without end."""

@@ -21,6 +21,11 @@ Rate = Annotated[float, typer.Option(min=0, help="Pairs a minute: requests a min
 Margin = Annotated[float, typer.Option(min=0, max=1, help="Disagreement allowed above the floor.")]
 Floor = Annotated[float, typer.Option(min=0, max=1, help="Disagreement of two stable replicas.")]
 Errors = Annotated[float, typer.Option(min=0, max=1, help="Share of images the candidate may fail on.")]
+Share = Annotated[
+    float | None,
+    typer.Option(min=0.0001, max=0.9999, help="Share of requests shadowed, as set: checked. Unset: it is not."),
+]
+WarmUp = Annotated[float, typer.Option(min=0, help="Seconds from the first pair on that are no evidence.")]
 Since = Annotated[float | None, typer.Option(help="Start of the rollout, seconds since the epoch; now.")]
 Twin = Annotated[str | None, typer.Option(help="Name a stable replica is shadowed by: measures the floor.")]
 

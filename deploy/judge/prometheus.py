@@ -46,12 +46,15 @@ class Prometheus:
             raise NothingCounted(f"no pairs of candidate {candidate}: is it shadowed, by that name, and is it scraped?")
         if max(row.last for row in images) < end - _step(start, end):
             raise NothingCounted(f"no pod that shadows candidate {candidate} is scraped any more")
+        drawn = _by("chosen", self._series(f"rcnn_shadow_draws_total{{{selector}}}", start, end))
         return ShadowCounts(
             _by("outcome", images),
             self._buckets("rcnn_shadow_disagreement_ratio", matchers, start, end),
             self._buckets("rcnn_shadow_slowdown_ratio", matchers, start, end),
             _by("outcome", self._series(f"rcnn_shadow_objects_total{{{matchers}}}", start, end)),
             _by("reason", self._series(f"rcnn_shadow_dropped_total{{{selector}}}", start, end)),
+            (drawn.get("no", 0.0), drawn.get("yes", 0.0)),
+            min(row.first for row in images),
         )
 
     def shadow_details(self, candidate: str, selector: str, start: float, end: float) -> ShadowDetails:
@@ -99,12 +102,15 @@ class Prometheus:
 class _Growth:
     labels: Mapping[str, str]
     by: float
-    last: float  # when it was last seen
+    first: float  # when it was first seen
+    last: float
 
 
 def _growth(row: Mapping[str, Any], start: float) -> _Growth:
     values = [(float(at), float(value)) for at, value in row["values"]]
-    return _Growth(row["metric"], grown([value for _, value in values], values[0][0] <= start), values[-1][0])
+    return _Growth(
+        row["metric"], grown([value for _, value in values], values[0][0] <= start), values[0][0], values[-1][0]
+    )
 
 
 def grown(values: Sequence[float], from_start: bool) -> float:

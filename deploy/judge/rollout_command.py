@@ -45,6 +45,8 @@ def rollout(
     disagreement: options.Margin = 0.05,
     floor: options.Floor = 0.0,
     errors: options.Errors = 0.002,
+    share: options.Share = None,
+    warm_up_s: options.WarmUp = 0.0,
     api: Annotated[str | None, typer.Option(help="Kubernetes' API; the one of the cluster this runs in.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with a bearer token; the service account's.")] = None,
     ca_file: Annotated[Path | None, typer.Option(help="PEM file of the API's authority; the cluster's.")] = None,
@@ -69,8 +71,8 @@ def rollout(
         _refuse(f"--weights {error}")
     split = Split(_cluster(api, token_file, ca_file), routes, stable, canary)
     steps = Steps(rising, least_s, horizon_minutes * 60, every_s, undecided_means)
-    asked, start = Rollout(candidate, selector, twin), time.time() if since is None else since
-    policy = Policy(errors=errors, disagreement=disagreement, floor=floor)
+    asked, start = Rollout(candidate, selector, twin, warm_up_s), time.time() if since is None else since
+    policy = Policy(errors=errors, disagreement=disagreement, floor=floor, share=share)
     verdict = _climb(split, steps, lambda: look(Prometheus(prometheus), asked, policy, start, time.time()))
     options.give(verdict, out, key, as_json)
 

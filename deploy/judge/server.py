@@ -26,7 +26,13 @@ _FLAGGER = {"/flagger/rollback": Decision.ROLLBACK, "/flagger/confirm": Decision
 
 
 def create_server(
-    host: str, port: int, prometheus: Prometheus, policy: Policy, selector: str, horizon_s: float
+    host: str,
+    port: int,
+    prometheus: Prometheus,
+    policy: Policy,
+    selector: str,
+    horizon_s: float,
+    warm_up_s: float = 0.0,
 ) -> ThreadingHTTPServer:
     """Answers from everything counted in the last horizon_s: a candidate's name is its own, so that is its rollout."""
 
@@ -34,7 +40,7 @@ def create_server(
 
     def verdict_on(candidate: str) -> Verdict:
         now = time.time()
-        verdict = look(prometheus, Rollout(candidate, selector), policy, now - horizon_s, now)
+        verdict = look(prometheus, Rollout(candidate, selector, None, warm_up_s), policy, now - horizon_s, now)
         told.verdict_given(verdict, now)
         return verdict
 

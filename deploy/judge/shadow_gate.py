@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from deploy.judge.evidence import threshold
+from deploy.judge.evidence import log_e_split, threshold
 from deploy.judge.guards import Guard, Reading, Tally, read
 from deploy.judge.verdict import Finding, Verdict, decide
+
+_ALPHA_SPLIT = 0.001
 
 
 @dataclass(frozen=True)
@@ -18,17 +20,24 @@ class Policy:
     errors: float = 0.002  # images it fails on; more than half of it is not tolerated
     disagreement: float = 0.05  # mean share of objects without a partner that agrees, above the floor
     floor: float = 0.0  # the same between two stable replicas, measured
-    slower_than: float = 1.1  # an image counts as slower above this, as faster below its inverse
-    slower: float = 0.65  # mean of 1 for slower, 0.5 for the same, 0 for faster; two equals have 0.5
+    slower_than: float = 1.1  # an image counts as slower above so many times the stable model's work
+    slower: float = 0.6  # share of images that may be slower; more than a tenth less, half of them, is not tolerated
     alpha_rollback: float = 0.01  # of all guards together
     alpha_promote: float = 0.05
     least_pairs: int = 20  # fewer decide nothing
+    share: float | None = None  # of the requests that the candidate is said to be asked, (0, 1); None: not checked
 
     def guards(self) -> tuple[Guard, Guard, Guard]:
         return (
             Guard("errors", "share of images the candidate failed on", self.errors, 0.5, self.errors / 2),
             Guard("disagreement", "share of objects that find no agreement", self.floor + self.disagreement, 0.3),
-            Guard("latency", "slower 1, same 0.5, faster 0", self.slower, 0.2),
+            Guard(
+                "latency",
+                f"share of images slower than {self.slower_than:g} times",
+                self.slower,
+                0.2,
+                self.slower - 0.1,
+            ),
         )
 
 
@@ -55,6 +64,8 @@ class ShadowCounts:
     slowdown: Buckets
     objects: Mapping[str, float] = field(default_factory=dict)
     dropped: Mapping[str, float] = field(default_factory=dict)
+    drawn: tuple[float, float] = (0.0, 0.0)  # images the lot did not fall on, and those it did
+    first_s: float | None = None  # when a pair was first seen, seconds since the epoch
 
     @property
     def pairs(self) -> int:
@@ -67,12 +78,21 @@ def judge(counts: ShadowCounts, policy: Policy, subject: Mapping[str, Any], unfi
     if not problems and counts.pairs < policy.least_pairs:
         dropped = ", ".join(f"{count:g} {reason}" for reason, count in counts.dropped.items() if count) or "none"
         problems.append(f"{counts.pairs} pairs; at least {policy.least_pairs} are needed (dropped: {dropped})")
+    problems += _split(counts.drawn, policy.share)
     readings = [
         read(guard, tally, policy.alpha_rollback, policy.alpha_promote)
         for guard, tally in zip(policy.guards(), tallies(counts, policy), strict=True)
     ]
     told = {"pairs": counts.pairs, "images": dict(counts.images), "objects": dict(counts.objects)}
     return decide({**subject, **told}, [_finding(reading, policy) for reading in readings], problems)
+
+
+def _split(drawn: tuple[float, float], share: float | None) -> list[str]:
+    """Why the images asked are not the share stated: then they are not drawn as thought, and stand for nothing."""
+    if share is None or not sum(drawn) or float(log_e_split(*drawn, share)) < threshold(_ALPHA_SPLIT):
+        return []
+    asked = drawn[1] / sum(drawn)
+    return [f"the candidate is asked {asked:.3%} of {sum(drawn):g} images; {share:.3%} was stated: see to shadow_share"]
 
 
 def tallies(counts: ShadowCounts, policy: Policy) -> tuple[Tally, Tally, Tally]:
@@ -91,11 +111,11 @@ def _shares(buckets: Buckets) -> Tally:
 
 
 def _slower(buckets: Buckets, limit: float) -> Tally:
-    """Buckets that reach across the limit count as the same: pace is judged by what is surely slower or faster."""
+    """A sequential sign test: is the median above limit? A bucket that reaches across it is neither."""
     high = np.asarray(buckets.upper_edges, np.float64)
     low = np.concatenate([[0.0], high[:-1]])
-    value = np.where(low >= limit * (1 - 1e-9), 1.0, np.where(high <= (1 + 1e-9) / limit, 0.0, 0.5))
-    return Tally(np.asarray(buckets.counts, np.float64), value, value)
+    is_slower, may_be = low >= limit * (1 - 1e-9), high > limit * (1 + 1e-9)
+    return Tally(np.asarray(buckets.counts, np.float64), is_slower.astype(np.float64), may_be.astype(np.float64))
 
 
 def _finding(reading: Reading, policy: Policy) -> Finding:

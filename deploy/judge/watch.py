@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 
 from deploy.judge.confidence import mean_interval
 from deploy.judge.prometheus import NothingCounted, Prometheus, PrometheusUnavailable
-from deploy.judge.shadow_gate import Policy, judge, tallies
+from deploy.judge.shadow_gate import Policy, ShadowCounts, judge, tallies
 from deploy.judge.verdict import Decision, Verdict, decide
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """Which pairs are the candidate's; twin: the name under which a stable replica is shadowed, for the noise floor."""
+    """Which pairs are the candidate's. twin: the name under which a stable replica is shadowed, for the noise floor."""
 
     candidate: str
     selector: str = ""
     twin: str | None = None
+    warm_up_s: float = 0.0  # after the first pair; what is counted by then is no evidence
 
 
 def look(prometheus: Prometheus, rollout: Rollout, policy: Policy, start: float, end: float) -> Verdict:
@@ -28,12 +29,22 @@ def look(prometheus: Prometheus, rollout: Rollout, policy: Policy, start: float,
     subject = {"candidate": rollout.candidate, "selector": rollout.selector, "from": start, "to": end}
     try:
         counts = prometheus.shadow_counts(rollout.candidate, rollout.selector, start, end)
+        if rollout.warm_up_s:
+            counts = _warm(prometheus, rollout, counts, end)
         floor = policy.floor if rollout.twin is None else _floor(prometheus, rollout, policy, start, end)
     except PrometheusUnavailable as error:
         return decide(subject, [], [f"Prometheus cannot be asked: {error}"])
     except NothingCounted as error:
         return decide(subject, [], [str(error)])
     return judge(counts, replace(policy, floor=floor), {**subject, "floor": floor})
+
+
+def _warm(prometheus: Prometheus, rollout: Rollout, counts: ShadowCounts, end: float) -> ShadowCounts:
+    """What was counted since the warm-up. Raises NothingCounted while it lasts."""
+    warm_at = (counts.first_s or end) + rollout.warm_up_s
+    if warm_at >= end:
+        raise NothingCounted(f"warming up: pairs count from {warm_at - end:.0f} s on")
+    return prometheus.shadow_counts(rollout.candidate, rollout.selector, warm_at, end)
 
 
 def _floor(prometheus: Prometheus, rollout: Rollout, policy: Policy, start: float, end: float) -> float:

@@ -93,6 +93,18 @@ def test_the_judge_is_started_with_flags_it_knows(render: Render) -> None:
     assert refused.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "told, flags", [("0.25", []), ("0.5", ["--set-json", "settings.shadowShare=0.5"]), (None, ["0"])]
+)
+def test_the_judge_knows_the_share_that_pods_are_told(render: Render, told: str | None, flags: list[str]) -> None:
+    share = flags[0] if flags[:1] == ["0"] else "0.25"
+    objects = render(*ARGO, "--set-json", f"canary.shadow.share={share}", *(flags if told else []))
+    (container,) = objects.one("Deployment", "-judge")["spec"]["template"]["spec"]["containers"]
+    shares = [argument for argument in container["args"] if argument.startswith("--share")]
+    assert shares == ([f"--share={told}"] if told else [])
+    assert objects.environment.get("RCNN_SHADOW_SHARE") == told
+
+
 def test_argo_reads_the_field_in_which_the_judge_decides(render: Render) -> None:
     web = render(*ARGO).one("AnalysisTemplate")["spec"]["metrics"][0]["provider"]["web"]
     assert web["url"].startswith("http://demo-rcnn-judge.vision:8010/verdict?candidate=")

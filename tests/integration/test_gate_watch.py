@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def gate(*command: str) -> tuple[int, dict[str, Any]]:
     return ran.returncode, json.loads(ran.stdout)
 
 
-def verdict(prometheus: RunningPrometheus, candidate: str, **rollout: str) -> Any:
+def verdict(prometheus: RunningPrometheus, candidate: str, **rollout: Any) -> Any:
     now = time.time()
     return look(Prometheus(prometheus.url), Rollout(candidate, **rollout), LENIENT, now - 600, now)
 
@@ -158,6 +159,14 @@ def test_a_rollout_takes_traffic_back_on_real_evidence(prometheus: RunningPromet
         assert (code, found["decision"]) == (1, "rollback")
         assert found["subject"]["images"] == {"candidate_error": PAIRS}
         assert kubernetes.weights == [5, 0]
+
+
+def test_a_share_other_than_stated_and_a_warm_up_decide_nothing(prometheus: RunningPrometheus) -> None:
+    now, asked = time.time(), Rollout("down")
+    stated = look(Prometheus(prometheus.url), asked, replace(LENIENT, share=0.1), now - 600, now)
+    assert stated.decision is Decision.UNDECIDED and "100.000%" in stated.unfit[0]
+    assert verdict(prometheus, "down", warm_up_s=600.0).unfit[0].startswith("warming up")
+    assert verdict(prometheus, "down", warm_up_s=0.0).decision is Decision.ROLLBACK
 
 
 def test_the_stable_twin_sets_the_floor(prometheus: RunningPrometheus) -> None:

@@ -138,6 +138,11 @@ app.kubernetes.io/component: server
     - --horizon-minutes={{ .Values.canary.judge.horizonMinutes }}
     # Only what this release's own stable pods have counted.
     - --selector=namespace="{{ .Release.Namespace }}",job="{{ include "rcnn.fullname" . }}"
+    {{- with .Values.settings.shadowShare | default .Values.canary.shadow.share }}
+    {{- if lt (float64 .) 1.0 }}
+    - --share={{ . }}
+    {{- end }}
+    {{- end }}
     {{- range .Values.canary.judge.args }}
     - {{ . | quote }}
     {{- end }}

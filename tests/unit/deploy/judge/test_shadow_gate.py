@@ -1,5 +1,7 @@
 """Counts in, verdict out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,15 @@ def test_a_verdict_follows_from_the_counts(seen: ShadowCounts, decision: str, wo
     verdict = judge(seen, Policy(), {})
     assert verdict.decision.value == decision
     assert any(word in text for text in (*verdict.reasons, *(finding.name for finding in verdict.findings)))
+
+
+@pytest.mark.parametrize("asked, is_fit", [(1000, True), (1045, True), (2000, False), (500, False)])
+def test_a_share_that_is_not_the_one_stated_makes_the_evidence_unfit(asked: int, is_fit: bool) -> None:
+    seen = replace(counts(5000, errors=50), drawn=(10_000.0 - asked, float(asked)))
+    verdict = judge(seen, Policy(share=0.1), {})
+    assert (verdict.unfit == ()) is is_fit
+    assert verdict.decision is (Decision.ROLLBACK if is_fit else Decision.UNDECIDED)
+    assert judge(seen, Policy(), {}).decision is Decision.ROLLBACK  # where none is stated none is missed
 
 
 def test_what_twins_differ_by_is_not_held_against_the_candidate() -> None:
