@@ -13,6 +13,8 @@ from deploy.e2e.releases import Candidate, Values, merged
 from deploy.e2e.timeline import Act, Sample, Timeline
 
 START_S, DECIDE_S = 240.0, 420.0
+JUDGE_S = 20.0
+"""The judge asks Prometheus anew for each answer, with what processor time a busy machine leaves it."""
 
 
 @dataclass
@@ -39,8 +41,9 @@ class Stage:
         """The judge is asked every few seconds: it has little processor time."""
         if not self.candidate:
             return ""
-        if time.time() - self._asked_at > 3:
-            self._asked_at, self._verdict = time.time(), verdict_on(self.candidate).decision
+        if time.time() - self._asked_at > 5:
+            self._verdict = verdict_on(self.candidate).decision
+            self._asked_at = time.time()
         return self._verdict
 
 
@@ -57,7 +60,7 @@ def verdict_on(candidate: str) -> Judged:
     """What the judge says now."""
     try:
         url = f"http://{NAME}-judge.e2e:8010/verdict?candidate={candidate}"
-        answer = httpx.get(url, timeout=5, trust_env=False).json()
+        answer = httpx.get(url, timeout=JUDGE_S, trust_env=False).json()
     except (httpx.HTTPError, ValueError):
         return Judged()
     worse = tuple(str(one["name"]) for one in answer["findings"] if one["state"] == "worse")
@@ -114,7 +117,7 @@ def roll_back(stage: Stage, timeline: Timeline, candidate: Candidate) -> None:
         if candidate.reason == "errors":
             stage.erring.add(stage.candidate)
         phase = _decided(stage)
-        wait_for("the judge's reasons", lambda: bool(verdict_on(stage.candidate).worse), 30)
+        wait_for("the judge's reasons", lambda: bool(verdict_on(stage.candidate).worse), START_S)
         judged = verdict_on(stage.candidate)
         act.facts["verdict"] = judged.reasons
         if phase != "rolled back":

@@ -2,14 +2,19 @@
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from deploy.e2e.accounts import account
+from deploy.e2e.traffic import Traffic
+from loadtests.driver import Target
+from loadtests.pictures import read_pictures
 from tests.cluster.kubernetes import CHART, get, run, until
-from tests.cluster.load import steady_load
+from tests.cluster.load import ZOO, steady_load
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 
 VALUES = Path(__file__).parent / "values.yaml"
 SCALED = {
@@ -59,3 +64,42 @@ def test_pods_come_with_queued_work_and_go_when_it_is_done(helm_4: Callable[...,
     until(lambda: watched.ready() == 1, 400, "one pod again")
     expected = {200, 429, 504}  # answered, refused for overload, or too late
     assert [outcome for outcome in load.outcomes if outcome not in expected] == []
+
+
+STEADY = {
+    "autoscaling.kind": "hpa",
+    "autoscaling.minReplicas": "1",
+    "autoscaling.maxReplicas": "5",
+    "autoscaling.queuedWorkSeconds": "0.8",
+    # A batch of at most 8 takes 0.4 s without a processor, so that a pod answers 20 a second on any machine.
+    "settings.engine": "fake",
+    "settings.fakeEngineDelayMs": "400",
+    "settings.maxInFlight": "256",
+}
+STEADY_PER_S, STEADY_S = 26.0, 900.0
+
+
+def test_steady_load_makes_no_pod_come_and_go(helm_4: Callable[..., str], namespace: str, tmp_path: Path) -> None:
+    """More than one pod can do: up, perhaps down again to what is enough, and then nothing for a quarter of an hour."""
+    sets = [f"--set={name}={value}" for name, value in STEADY.items()]
+    helm_4("install", "rcnn", str(CHART), "--namespace", namespace, "--values", str(VALUES), *sets, "--wait")
+    pictures = read_pictures(sorted(ZOO.glob("blood-cells/*/golden"))[0])
+    target = Target(f"http://rcnn.{namespace}:8000", timeout_s=30, deadline_ms=25_000)
+    watched, wanted = Watched(namespace), [(time.monotonic(), 1)]
+    with Traffic("steady", target, pictures, STEADY_PER_S, tmp_path / "requests.jsonl") as traffic:
+        while time.monotonic() < wanted[-1][0] + STEADY_S:
+            traffic.check()
+            watched.ready()
+            now = int(get(namespace, "horizontalpodautoscaler", "rcnn")["status"].get("desiredReplicas", 0)) or 1
+            if now != wanted[-1][1]:
+                wanted.append((time.monotonic(), now))
+            assert turns([pods for _, pods in wanted]) <= 1, wanted
+            time.sleep(1)
+    print(account(traffic.asked, ()))
+    assert account(traffic.asked, ()).is_clean
+
+
+def turns(pods: list[int]) -> int:
+    """How often it went the other way."""
+    steps = [after > before for before, after in pairwise(pods)]
+    return sum(one != other for one, other in pairwise(steps))
