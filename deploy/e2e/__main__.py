@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
+import httpx
 import typer
 
 from deploy.e2e import burst, releases, story
@@ -84,7 +85,7 @@ def _play(stage: Stage, timeline: Timeline, streams: dict[str, Traffic], told: t
                 with streams["burst"]:
                     burst.scale(stage, timeline, streams["burst"])
                     burst.upgrade_and_roll_back(timeline)
-    except (Unexpected, RuntimeError) as error:
+    except (Unexpected, RuntimeError, httpx.HTTPError) as error:
         return str(error)
     return ""
 

@@ -12,6 +12,8 @@ import httpx
 
 NAMESPACE = "e2e"
 _POLL_S = 0.5
+_PATIENCE_S = 60.0
+"""The API server shares the processors with all that is played."""
 _HELM = Path(__file__).parents[1] / "tools/helm.sh"
 
 Object = dict[str, Any]
@@ -47,7 +49,7 @@ class Api:
     """Read objects as JSON. Cheap enough to be asked every second."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=10, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=_PATIENCE_S, trust_env=False)
 
     def get(self, path: str) -> Object | None:
         """None where there is no such object."""

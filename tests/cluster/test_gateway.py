@@ -89,7 +89,8 @@ def test_callers_on_kept_connections_lose_nothing_while_a_release_goes_out(
     routed += ["--set", f"gateway.http.enabled=true,gateway.http.hostnames={{{rest}}}"]
     routed += ["--set", f"gateway.grpc.enabled=true,gateway.grpc.hostnames={{{rpc}}}"]
     release = ["rcnn", str(CHART), "--namespace", namespace, "--values", str(VALUES), *routed]
-    release += ["--set", "replicas=2,settings.engine=fake,settings.maxInFlight=64", "--wait", "--timeout=5m"]
+    # The chart's own sleep: the Gateway must have taken a pod out before its gRPC door says that it goes.
+    release += ["--set", "replicas=2,settings.engine=fake,preStopSleepSeconds=10", "--wait", "--timeout=5m"]
     helm_4("install", *release)
     with ExitStack() as until_end:
         callers = {"rest": rest_caller(rest, until_end), "grpc": grpc_caller(rpc, until_end)}
