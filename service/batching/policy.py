@@ -102,13 +102,26 @@ class Policy:
         most = self._most(line.waiting)
         if queue.is_owed(line.waiting[0]):
             most = self._hardly_slower(line, queue, most)
-        best = images = self._images(line, most)
-        earliest = min(waiting.deadline for waiting in line.waiting[:most])
-        while now + (cost_s := self._cost.predict_s(line.size_of(images))) > earliest and images > 1:
-            images -= 1
-        if now + cost_s > earliest:  # a smaller batch does not save it
-            images, cost_s = best, self._cost.predict_s(line.size_of(best))
+        images = self._in_time(line, self._images(line, most), now)
+        cost_s = self._cost.predict_s(line.size_of(images))
+        deadlines = [waiting.deadline for waiting in line.waiting[:images]]
+        earliest = min((deadline for deadline in deadlines if deadline >= now + cost_s), default=min(deadlines))
         return _Plan(line, images, self._fullness(line, images), earliest - cost_s)
+
+    def _in_time(self, line: Line[Item], best: int, now: float) -> int:
+        """
+        best, or the smaller batch that answers more callers a second by their deadlines.
+
+        A smaller one would often save the first of them, and cost the engine's pace, and so all those behind.
+        """
+
+        def pace_per_s(images: int) -> float:
+            done = now + (cost_s := self._cost.predict_s(line.size_of(images)))
+            return sum(waiting.deadline >= done for waiting in line.waiting[:images]) / cost_s if cost_s else 1.0
+
+        if now + self._cost.predict_s(line.size_of(best)) <= min(w.deadline for w in line.waiting[:best]):
+            return best
+        return max(range(best, 0, -1), key=pace_per_s)
 
     def _order(self, plan: _Plan[Item], queue: Queue[Item], now: float) -> tuple[int, float, float]:
         """
