@@ -115,9 +115,11 @@ loadtest: install ## load on a running service: make loadtest SCENARIO=overload 
 soak: install ## half an hour at 80 % of the capacity, a fifth of the images broken: make soak ARGS="--minutes 120"
 	$(RUN) python -m loadtests.soak $(ARGS)
 
-gate-proof: install ## how often the canary judge is wrong, beside rival rules: make gate-proof DATA=folder with bccd/ and nuclei/
+gate-proof: install ## how often the canary judge is wrong, simulated and on real rollouts (hours; goes on where it stopped): make gate-proof DATA=folder with bccd/ and nuclei/ OUT=results
 	@test -n "$(DATA)" || { echo "make gate-proof: set DATA to a folder with bccd/ and nuclei/; docs/zoo.md says where to get them"; exit 2; }
 	$(RUN) python -m deploy.judge.proof $(DATA) $(ARGS)
+	$(RUN) python -m deploy.judge.proof.live_command $(DATA) --out $(or $(OUT),runs/gate-proof)
+	$(RUN) python -m deploy.judge.proof.live_table $(or $(OUT),runs/gate-proof)/live.jsonl
 
 zoo: install ## retrain the shipped models: make zoo DATA=folder with bccd/ and nuclei/ (docs/zoo.md says where they come from)
 	@test -n "$(DATA)" || { echo "make zoo: set DATA to a folder with bccd/ and nuclei/; docs/zoo.md says where to get them"; exit 2; }
