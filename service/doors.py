@@ -20,7 +20,7 @@ from service.api.rest.bodies import BodyLimits
 from service.api.rest.connection import ConnectionGuard, ConnectionLimits
 from service.api.rest.early import EarlyRefusal
 from service.api.rest.guard import RestGuard, admin_rules, main_rules
-from service.api.rest.headers import SecureHeaders
+from service.api.rest.headers import EveryAnswer
 from service.api.rest.oip import OipRestDoor
 from service.api.rest.routes import RestDoor
 from service.api.rest.status import StatusDoor
@@ -92,8 +92,7 @@ def http_servers(inside: Inside, settings: Settings) -> tuple[HttpServer, HttpSe
 
 def _main_app(inside: Inside, settings: Settings, door: RestDoor, oip: OipRestDoor) -> RestGuard:
     status = StatusDoor(inside.models, inside.health, inside.metrics)
-    secured, release = inside.guard.is_on, settings.release
-    app = create_rest_app(door, status, version("rcnn"), inside.tracer, secured=secured, release=release)
+    app = create_rest_app(door, status, version("rcnn"), inside.tracer, secured=inside.guard.is_on)
     app.router.routes.extend(oip.routes())
     refusing = EarlyRefusal(app, inside.predictor, inside.accounting)
     return RestGuard(refusing, inside.guard, inside.accounting, main_rules(admin_here=not settings.admin_port_only))
@@ -124,5 +123,5 @@ def _http_server(app: Any, port: int, inside: Inside, settings: Settings, *, ask
     )
     guard = ConnectionGuard(limits, inside.metrics)
     tls = inside.certificates.server_context(ask_clients=asks_clients) if inside.certificates else None
-    secured = SecureHeaders(app, over_tls=tls is not None)
+    secured = EveryAnswer(app, over_tls=tls is not None, release=settings.release)
     return HttpServer(secured, settings.host, port, settings.drain_timeout_s, guard.protocol, tls)

@@ -3,11 +3,15 @@
 import base64
 import hashlib
 import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import Served, encode_picture
+from service.bundle import Bundle
+from tests.conftest import Served, encode_picture, run_server
+from tests.patience import eventually
 
 
 @pytest.mark.parametrize(
@@ -56,3 +60,32 @@ def test_a_picture_drawn_on_is_no_page(fake_served: Served) -> None:
     picture = encode_picture(80, 60, 200)
     answer = httpx.post(f"{fake_served.http_url}/v1/detect", content=picture, headers={"Accept": "image/png"})
     assert answer.headers["content-type"] == "image/png" and answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_refusals_and_failures_name_their_release_too(toy_bundle: Bundle, tmp_path: Path) -> None:
+    """A canary's errors are laid at its door by this header."""
+    fault = tmp_path / "fault"
+    fault.write_text("raise")
+    environment = {"RCNN_ENGINE": "fake", "RCNN_BUNDLES": str(toy_bundle.root), "RCNN_RELEASE": "v7"}
+    environment |= {
+        "RCNN_FAKE_ENGINE_FAULT_FILE": str(fault),
+        "RCNN_MAX_IN_FLIGHT": "1",
+        "RCNN_MAX_IMAGES_PER_REQUEST": "1",
+    }
+    with run_server(environment | {"RCNN_HIGH_PRIORITY_PLACES": "0"}) as server, ThreadPoolExecutor(1) as callers:
+
+        def ask() -> httpx.Response:
+            return httpx.post(f"{server.http_url}/v1/detect", content=encode_picture(64, 64))
+
+        def seen(status: int) -> str | None:
+            answer = ask()
+            assert answer.status_code == status
+            return answer.headers.get("X-Release")
+
+        assert seen(500) == "v7"
+        fault.write_text("hang")
+        stuck = callers.submit(ask)
+        eventually(lambda: "rcnn_in_flight_requests 1.0" in httpx.get(f"{server.metrics_url}/metrics").text)
+        assert seen(429) == "v7"
+        fault.write_text("")
+        assert stuck.result().headers["X-Release"] == "v7"

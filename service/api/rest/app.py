@@ -22,16 +22,14 @@ _DESCRIPTION = "Faster and Mask R-CNN: images in, boxes and masks out. Errors ar
 _log = structlog.get_logger("rest")
 
 
-def create_rest_app(
-    door: RestDoor, status: StatusDoor, version: str, tracer: Tracer, *, secured: bool, release: str = ""
-) -> FastAPI:
-    """The whole HTTP surface of port 8000. secured: callers must say who they are. release: sent with every answer."""
+def create_rest_app(door: RestDoor, status: StatusDoor, version: str, tracer: Tracer, *, secured: bool) -> FastAPI:
+    """The whole HTTP surface of port 8000. secured: callers must say who they are."""
     app = FastAPI(title="rcnn", version=version, description=_DESCRIPTION, docs_url=None, redoc_url=None)
     app.include_router(door.router())
     app.include_router(status.router())
     serve_page(app)
     add_docs(app)
-    app.add_middleware(Identity, tracer=tracer, release=release)
+    app.add_middleware(Identity, tracer=tracer)
     add_error_handlers(app)
     complete(app, door.default_model, secured=secured)
     return app
@@ -46,13 +44,13 @@ def add_error_handlers(app: FastAPI) -> None:
 
 class Identity:
     """
-    Gives each request its id and trace, and puts them on the answer, with the name of the release where it has one.
+    Gives each request its id and trace, and puts them on the answer.
 
     Plain ASGI: the route keeps the connection's own receive.
     """
 
-    def __init__(self, app: ASGIApp, tracer: Tracer, release: str = "") -> None:
-        self._app, self._tracer, self._release = app, tracer, release
+    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
+        self._app, self._tracer = app, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,8 +66,6 @@ class Identity:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = id
-                if self._release:
-                    headers["X-Release"] = self._release
                 if traceparent is not None:
                     headers["traceparent"] = traceparent
             await send(message)

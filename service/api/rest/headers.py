@@ -1,7 +1,8 @@
-"""What every answer tells browsers, unless it says otherwise itself (https://owasp.org/www-project-secure-headers/)."""
+"""What every answer says, whoever in the service gave it."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+# What browsers are told (https://owasp.org/www-project-secure-headers/).
 _ALWAYS = {
     "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -14,11 +15,17 @@ _ALWAYS = {
 _TWO_YEARS_S = 63_072_000
 
 
-class SecureHeaders:
-    """Adds them to whatever app answers. over_tls: browsers shall never come back without TLS."""
+class EveryAnswer:
+    """
+    Adds headers to whatever app answers, unless the answer has its own.
 
-    def __init__(self, app: ASGIApp, *, over_tls: bool) -> None:
+    over_tls: browsers shall never come back without TLS. release: whose answer it is, refusals and failures included.
+    """
+
+    def __init__(self, app: ASGIApp, *, over_tls: bool, release: str = "") -> None:
         more = {"strict-transport-security": f"max-age={_TWO_YEARS_S}"} if over_tls else {}
+        if release:
+            more["x-release"] = release
         self._app = app
         self._headers = [(name.encode(), value.encode()) for name, value in (_ALWAYS | more).items()]
 
