@@ -16,7 +16,6 @@ import httpx
 
 from deploy.dashboards.__main__ import COMMITTED
 from deploy.dashboards.pictures import Window, draw_all
-from deploy.drill.play import ordinary
 from deploy.drill.prometheus import Prometheus, free_port
 from deploy.drill.stage import Stage, stage
 from deploy.drill.stand_in import gpus_told_of
@@ -47,6 +46,11 @@ def mixed(number: int) -> Ask:
     return Ask("nuclei", nuclei[number % 3].read_bytes())
 
 
+def varied(number: int) -> Ask:
+    """Two small pictures and a large one, in turn."""
+    return Ask("nuclei", sorted(_ZOO.glob("nuclei/1/golden/*.png"))[number % 3].read_bytes())
+
+
 @contextmanager
 def everything() -> Iterator[Prometheus]:
     """Under way until the block ends. Raises NoPrometheus, NoAlertmanager."""
@@ -56,19 +60,19 @@ def everything() -> Iterator[Prometheus]:
         running.enter_context(serving({**here.ports, "engine": "onnx"}))
         url = running.enter_context(_with_a_candidate(here, watched))
         running.enter_context(traffic(here.url, 3, mixed))
-        running.enter_context(traffic(url, 5, ordinary))
+        running.enter_context(traffic(url, 5, varied))
         running.enter_context(_asked_judge(judge, here.prometheus.url))
         yield here.prometheus
 
 
 @contextmanager
 def _with_a_candidate(here: Stage, metrics_port: int) -> Iterator[str]:
-    """A pod on the fake engine whose every answer a candidate gives too, which looks for drift and keeps samples."""
+    """A pod on the fake engine that asks a candidate about small pictures, looks for drift and keeps samples."""
     usual = {"engine": "fake", "bundles": _ZOO / "nuclei"}
     kept = {"samples_url": here.folder / "samples", "samples_unencrypted": True, "samples_random_share": 1}
     with serving({**usual, "release": _CANDIDATE}) as candidate:
-        asks = {"shadow_url": candidate.url, "shadow_share": 1, "release": "v1", "drift_images_per_s": 20}
-        with serving({**usual, **kept, **asks, "metrics_port": metrics_port}) as stable:
+        asks = {"shadow_url": candidate.url, "shadow_share": 1, "shadow_queue_mb": 0.1, "release": "v1"}
+        with serving({**usual, **kept, **asks, "drift_images_per_s": 20, "metrics_port": metrics_port}) as stable:
             yield stable.url
 
 
