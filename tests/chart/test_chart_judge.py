@@ -81,6 +81,15 @@ def test_the_judge_can_be_scraped_with_and_without_an_operator_through_the_one_p
     assert policy["policyTypes"] == ["Ingress"], "where its Prometheus is, the chart does not know"
 
 
+@every_canary
+def test_no_service_that_selects_servers_by_name_alone_finds_the_judge(render: Render, flags: tuple[str, ...]) -> None:
+    """As those that Flagger makes do: a third of the candidate's callers got the judge's 404."""
+    objects = render(*flags)
+    judge = objects.one("Deployment", "-judge")["spec"]["template"]["metadata"]["labels"]
+    name = "app.kubernetes.io/name"
+    assert judge[name] != objects.workload["spec"]["template"]["metadata"]["labels"][name]
+
+
 def test_the_judge_is_started_with_flags_it_knows(render: Render) -> None:
     """By its own command line: --help after them answers only if each was read."""
     objects = render(*ARGO, "--set", "canary.judge.args={--disagreement=0.03}")

@@ -21,8 +21,9 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Another name than the server's pods: Flagger's Services select by it alone, and would send callers to the judge. */}}
 {{- define "rcnn.judgeLabels" -}}
-app.kubernetes.io/name: {{ include "rcnn.name" . }}
+app.kubernetes.io/name: {{ printf "%s-judge" (include "rcnn.name" . | trunc 57 | trimSuffix "-") }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: judge
 {{- end -}}
