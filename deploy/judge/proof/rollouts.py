@@ -105,11 +105,33 @@ def ever_rolled_back(
         some = min(_AT_ONCE, rollouts - start)
         worse = np.zeros(some, bool)
         for guard, tally in chances:
-            counts = rng.multinomial(step, tally.counts / tally.counts.sum(), (some, looks)).cumsum(1)
-            evidence = log_e_above(counts, tally.low, guard.tolerated)
-            worse |= (evidence >= threshold(policy.alpha_rollback * guard.weight)).any(1)
+            worse |= _crossed(guard, tally, threshold(policy.alpha_rollback * guard.weight), (some, looks), step, rng)
         hits += int(worse.sum())
     return hits / rollouts
+
+
+def _crossed(
+    guard: Guard, tally: Tally, limit: float, shape: tuple[int, int], step: int, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """(rollouts,), for shape (rollouts, looks): whether the evidence of too high a mean ever reached limit."""
+    seen = tally.counts > 0
+    if not set(tally.low[seen].tolist()) <= {0.0, 1.0}:
+        counts = rng.multinomial(step, tally.counts / tally.counts.sum(), shape).cumsum(1)
+        return np.asarray((log_e_above(counts, tally.low, guard.tolerated) >= limit).any(1))
+    rate = tally.counts[tally.low == 1].sum() / tally.counts.sum()
+    events = rng.binomial(step, min(rate, 1.0), shape).cumsum(1)
+    totals = step * np.arange(1, shape[1] + 1)
+    return np.asarray((events >= _least_events(guard.tolerated, totals, limit)).any(1))
+
+
+def _least_events(mean: float, totals: NDArray[np.int64], limit: float) -> NDArray[np.int64]:
+    """(looks,): the fewest events among totals (looks,) whose evidence reaches limit; evidence rises with events."""
+    fewest, most = np.zeros_like(totals), totals + 1
+    while (most - fewest > 1).any():
+        middle = (fewest + most) // 2
+        reached = log_e_above(np.stack([totals - middle, middle], -1), (0, 1), mean) >= limit
+        fewest, most = np.where(reached, fewest, middle), np.where(reached, middle, most)
+    return most
 
 
 def _first(answers: NDArray[np.bool_], looks: int) -> NDArray[np.int64]:

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deploy.judge.evidence import log_e_above, threshold
 from deploy.judge.prometheus import grown
 from deploy.judge.proof.pairs import Pairs, Release
-from deploy.judge.proof.rollouts import at_the_margin, chances_of, ever_rolled_back, roll_out
+from deploy.judge.proof.rollouts import _least_events, at_the_margin, chances_of, ever_rolled_back, roll_out
 from deploy.judge.shadow_gate import Buckets, Policy, ShadowCounts, judge
 from deploy.judge.verdict import Decision
 from deploy.judge.watch import at_horizon
@@ -77,6 +78,14 @@ def test_counters_grow_over_restarts(values: list[float], from_start: bool, grow
 def test_releases_at_their_margins_are_rolled_back_by_no_more_than_alpha() -> None:
     policy = Policy(alpha_rollback=0.05)
     assert ever_rolled_back(at_the_margin(policy), policy, 500, 1000, 10) <= 0.05
+
+
+def test_the_events_it_takes_are_the_fewest_that_any_look_would_roll_back_for() -> None:
+    totals, limit = np.array([10, 50, 200, 6000]), threshold(0.005)
+    for total, least in zip(totals, _least_events(0.01, totals, limit), strict=True):
+        few = np.arange(total + 1)
+        evidence = log_e_above(np.stack([total - few, few], -1), (0, 1), 0.01)
+        assert least == int(np.argmax(evidence >= limit))
 
 
 def test_a_bad_release_is_rolled_back_in_simulated_rollouts_and_its_twin_promoted() -> None:
