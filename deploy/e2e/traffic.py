@@ -78,7 +78,8 @@ def _drive(target: Target, pictures: Sequence[Picture], per_s: "Synchronized[flo
 
 def _orders(target: Target, pictures: Sequence[Picture], per_s: "Synchronized[float]", end: Event) -> Iterator[Order]:
     chance, due_s, number = np.random.default_rng(0), 0.5, 0
-    while not end.is_set():
+    story = multiprocessing.parent_process()
+    while not end.is_set() and story is not None and story.is_alive():  # a story that was killed leaves no callers
         yield Order(pictures[number % len(pictures)], target, due_s)
         number += 1
         due_s += float(chance.exponential(1 / per_s.value))
