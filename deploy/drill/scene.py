@@ -31,7 +31,7 @@ _CANDIDATE, _ASK_EVERY_S = "v2", 2.0
 
 
 def mixed(number: int) -> Ask:
-    """Mostly ordinary requests to both models; some broken, hurried or impatient ones."""
+    """Mostly ordinary requests to both models, some for masks; some broken, hurried or impatient ones."""
     nuclei = sorted(_ZOO.glob("nuclei/1/golden/*.png"))
     cells = sorted(_ZOO.glob("blood-cells/1/golden/*.jpg"))
     match number % 8:
@@ -41,6 +41,8 @@ def mixed(number: int) -> Ask:
             return Ask("nuclei", nuclei[0].read_bytes(), {"X-Request-Timeout-Ms": "1"})
         case 7:
             return Ask("nuclei", nuclei[1].read_bytes(), patience_s=0.03)
+        case 0 | 4:
+            return Ask("nuclei", nuclei[0].read_bytes(), options={"masks": "rle"})
         case 1 | 3:
             return Ask("blood-cells", cells[number % 3].read_bytes(), {"Content-Type": "image/jpeg"})
     return Ask("nuclei", nuclei[number % 3].read_bytes())

@@ -13,12 +13,13 @@ import httpx
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request: a model, an encoded image, headers, and how long the caller has patience."""
+    """One request: a model, an encoded image, headers, how long the caller has patience, and options as a query."""
 
     model: str
     image: bytes
     headers: dict[str, str] = field(default_factory=dict)
     patience_s: float = 30.0
+    options: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -59,7 +60,7 @@ async def _one(client: httpx.AsyncClient, ask: Ask, seen: Counter[str]) -> None:
     headers = {"Content-Type": "image/png", **ask.headers}
     try:
         path = f"/v1/models/{ask.model}/detect"
-        answer = await client.post(path, content=ask.image, headers=headers, timeout=ask.patience_s)
+        answer = await client.post(path, content=ask.image, headers=headers, params=ask.options, timeout=ask.patience_s)
         seen[str(answer.status_code)] += 1
     except httpx.TransportError:
         seen["left"] += 1
