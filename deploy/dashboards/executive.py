@@ -1,7 +1,7 @@
 """The executive dashboard: do we keep our promises, what does it cost, and is the model still any good? Over weeks."""
 
 from deploy.dashboards import metrics
-from deploy.dashboards.grafana import Choice, Dashboard, Figure, Query, Section, Stat, TimeSeries, Unit
+from deploy.dashboards.grafana import Choice, Colour, Dashboard, Figure, Query, Section, Stat, TimeSeries, Unit
 from deploy.dashboards.promql import count, highest, lowest, observations, rate
 from deploy.dashboards.runbooks import runbook
 
@@ -40,6 +40,7 @@ def _promises() -> Section:
                 unit=Unit.SHARE,
                 queries=(Query(lowest(metrics.BUDGET_LEFT, "slo"), "{{slo}}"),),
                 width=12,
+                colours=((-1.0, Colour.BROKEN), (0.0, Colour.ACT), (0.25, Colour.WATCH), (0.5, Colour.GOOD)),
                 links=(runbook("RcnnBudgetHalfSpent"),),
             ),
             TimeSeries(

@@ -20,6 +20,15 @@ class Unit(StrEnum):
     MONEY = "currencyUSD"
 
 
+class Colour(StrEnum):
+    """Grafana's names for how bad a value is."""
+
+    GOOD = "green"
+    WATCH = "yellow"
+    ACT = "orange"
+    BROKEN = "red"
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """A PromQL expression, and how its series are called in the legend ({{label}} stands for a label's value)."""
@@ -75,6 +84,8 @@ class Stat(Panel):
 
     width: int = 6
     height: int = 4
+    colours: tuple[tuple[float, Colour], ...] = ()
+    """The colour of a number from each value on, ascending; one below the first has the first's. Empty: plain."""
 
 
 @dataclass(frozen=True, slots=True)

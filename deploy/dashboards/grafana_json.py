@@ -134,14 +134,22 @@ def _look(panel: Panel) -> tuple[str, Json, Json]:
         case TimeSeries():
             return "timeseries", _lines(panel), _legend()
         case Stat():
-            options: Json = {"colorMode": "none", "graphMode": "area", "reduceOptions": {"calcs": ["lastNotNull"]}}
-            return "stat", {}, options
+            mode = "value" if panel.colours else "none"
+            options: Json = {"colorMode": mode, "graphMode": "area", "reduceOptions": {"calcs": ["lastNotNull"]}}
+            return "stat", _thresholds(panel), options
         case Heatmap():
             return "heatmap", {}, {"calculate": False, "yAxis": {"unit": str(panel.unit)}, "color": {"scheme": "Blues"}}
         case Table():
             return "table", {}, {"showHeader": True, "cellHeight": "sm"}
         case _:
             raise TypeError(f"no way to draw a {type(panel).__name__}")
+
+
+def _thresholds(panel: Stat) -> Json:
+    if not panel.colours:
+        return {}
+    steps = [{"value": value if index else None, "color": str(hue)} for index, (value, hue) in enumerate(panel.colours)]
+    return {"thresholds": {"mode": "absolute", "steps": steps}}
 
 
 def _lines(panel: TimeSeries) -> Json:

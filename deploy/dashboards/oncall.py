@@ -6,7 +6,7 @@ Read downwards: callers, waiting, batches, what is turned away, what is being re
 
 from deploy.dashboards import metrics
 from deploy.dashboards.gpus import gpus
-from deploy.dashboards.grafana import Choice, Dashboard, Link, Query, Section, Stat, Table, TimeSeries, Unit
+from deploy.dashboards.grafana import Choice, Colour, Dashboard, Link, Query, Section, Stat, Table, TimeSeries, Unit
 from deploy.dashboards.promql import count, highest, mean, now, quantile, rate, total
 from deploy.dashboards.release import release
 from deploy.dashboards.runbooks import UID, runbook
@@ -96,6 +96,7 @@ def _at_a_glance() -> Section:
                 reading="Below a second is normal. Growing means that more arrives than the engines finish.",
                 unit=Unit.SECONDS,
                 queries=(Query(now(metrics.QUEUED_WORK), "queued"),),
+                colours=((0.0, Colour.GOOD), (1.0, Colour.WATCH)),
                 links=(runbook("RcnnQueueStanding"),),
             ),
             Stat(
@@ -104,6 +105,7 @@ def _at_a_glance() -> Section:
                 reading="Above zero means that capacity is short, or that deadlines are too tight for what is queued.",
                 unit=Unit.REQUESTS_PER_SECOND,
                 queries=(Query(rate(metrics.SHED), "shed"),),
+                colours=((0.0, Colour.GOOD), (0.001, Colour.ACT)),
                 links=(runbook("RcnnShedding"),),
             ),
         ),

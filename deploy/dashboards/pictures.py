@@ -26,6 +26,7 @@ from deploy.dashboards.expand import expand
 from deploy.drill.prometheus import Prometheus, Series
 
 _PAPER, _CARD, _INK, _FAINT, _GRID = "#111217", "#181b1f", "#ccccdc", "#8e8ea0", "#2c3235"
+_HUES = {"green": "#73bf69", "yellow": "#f2cc0c", "orange": "#ff780a", "red": "#f2495c"}
 _COLOURS = (
     "#73bf69",
     "#f2cc0c",
@@ -147,8 +148,16 @@ def _stat(card: Axes, panel: Json, found: list[tuple[str, Series]]) -> None:
         x = (index + 0.5) / len(found)
         good = [value for value in series.values if np.isfinite(value)]
         text = write(good[-1]) if good else "no data"
-        card.text(x, 0.44, text, transform=card.transAxes, ha="center", va="center", fontsize=17, color=_COLOURS[0])
+        colour = _hue(panel, good[-1] if good else 0.0)
+        card.text(x, 0.44, text, transform=card.transAxes, ha="center", va="center", fontsize=17, color=colour)
         card.text(x, 0.14, legend, transform=card.transAxes, ha="center", va="center", fontsize=7, color=_FAINT)
+
+
+def _hue(panel: Json, value: float) -> str:
+    """The colour of a number by the panel's thresholds; that of text where it has none."""
+    steps = panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps", ())
+    reached = [step["color"] for step in steps if step["value"] is None or value >= step["value"]]
+    return _HUES[reached[-1]] if reached else _INK
 
 
 def _table(card: Axes, found: list[tuple[str, Series]], lines: int) -> None:
