@@ -49,8 +49,9 @@ def mixed(number: int) -> Ask:
 
 
 def varied(number: int) -> Ask:
-    """Two small pictures and a large one, in turn."""
-    return Ask("nuclei", sorted(_ZOO.glob("nuclei/1/golden/*.png"))[number % 3].read_bytes())
+    """Two small pictures and a large one, in turn; one caller in five has not the time that a batch takes."""
+    hurried = {"X-Request-Timeout-Ms": "50"} if number % 5 == 4 else {}
+    return Ask("nuclei", sorted(_ZOO.glob("nuclei/1/golden/*.png"))[number % 3].read_bytes(), hurried)
 
 
 @contextmanager
@@ -70,7 +71,8 @@ def everything() -> Iterator[Prometheus]:
 @contextmanager
 def _with_a_candidate(here: Stage, metrics_port: int) -> Iterator[str]:
     """A pod on the fake engine that asks a candidate about small pictures, looks for drift and keeps samples."""
-    usual = {"engine": "fake", "bundles": _ZOO / "nuclei"}
+    # A batch takes longer than the next request is away: no hurried one finds an idle engine, which would try it.
+    usual = {"engine": "fake", "bundles": _ZOO / "nuclei", "fake_engine_delay_ms": 300}
     kept = {"samples_url": here.folder / "samples", "samples_unencrypted": True, "samples_random_share": 1}
     with serving({**usual, "release": _CANDIDATE}) as candidate:
         asks = {"shadow_url": candidate.url, "shadow_share": 1, "shadow_queue_mb": 0.1, "release": "v1"}
