@@ -85,8 +85,8 @@ def http_servers(inside: Inside, settings: Settings) -> tuple[HttpServer, HttpSe
     door = RestDoor(*parts, body, inside.image_limits, inside.body_memory)
     oip = OipRestDoor(_open_inference(inside, settings), body.timeout_s)
     return (
-        _http_server(_main_app(inside, settings, door, oip), settings.http_port, inside, settings, asks_clients=True),
-        _http_server(_admin_app(inside, door, oip), settings.metrics_port, inside, settings, asks_clients=False),
+        _http_server(_main_app(inside, settings, door, oip), settings.http_port, inside, settings, for_callers=True),
+        _http_server(_admin_app(inside, door, oip), settings.metrics_port, inside, settings, for_callers=False),
     )
 
 
@@ -112,16 +112,17 @@ def _open_inference(inside: Inside, settings: Settings) -> OpenInference:
     return OpenInference(*parts, limits, inside.body_memory, version("rcnn"))
 
 
-def _http_server(app: Any, port: int, inside: Inside, settings: Settings, *, asks_clients: bool) -> HttpServer:
+def _http_server(app: Any, port: int, inside: Inside, settings: Settings, *, for_callers: bool) -> HttpServer:
     limits = ConnectionLimits(
         settings.max_connections,
         settings.max_header_bytes,
         settings.header_timeout_ms / 1e3,
         settings.body_timeout_ms / 1e3,
         settings.keep_alive_s,
-        settings.drain_linger_s,
+        # The metrics port closes last, outside the drain's budget, and who scrapes it asks again.
+        settings.drain_linger_s if for_callers else 0.0,
     )
     guard = ConnectionGuard(limits, inside.metrics)
-    tls = inside.certificates.server_context(ask_clients=asks_clients) if inside.certificates else None
+    tls = inside.certificates.server_context(ask_clients=for_callers) if inside.certificates else None
     secured = EveryAnswer(app, over_tls=tls is not None, release=settings.release)
     return HttpServer(secured, settings.host, port, settings.drain_timeout_s, guard.protocol, tls)

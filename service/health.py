@@ -17,7 +17,7 @@ class Health:
     """The service's state. Listeners are told of every change (gRPC health serves push)."""
 
     def __init__(self) -> None:
-        self._state = State.STARTING
+        self._state, self._answers = State.STARTING, False
         self._listeners: list[Callable[[State], None]] = []
 
     @property
@@ -28,13 +28,18 @@ class Health:
         self._listeners.append(listener)
 
     def become(self, state: State) -> None:
+        self._answers = state is State.READY or (state is State.DRAINING and self._answers)
         self._state = state
         for listener in self._listeners:
             listener(state)
 
     def check_accepting(self) -> None:
-        """Raises NotReady unless requests are answered. Who still reaches a draining service knows of no other."""
-        self._refuse_unless(self._state in (State.READY, State.DRAINING))
+        """
+        Raises NotReady unless requests are answered.
+
+        Who still reaches a draining service knows of no other; one that was not ready before has no answer for them.
+        """
+        self._refuse_unless(self._answers)
 
     def check_steady(self) -> None:
         """Raises NotReady unless the service is ready and means to stay: models are changed only then."""
