@@ -1,7 +1,6 @@
 """The composition root: builds everything once, in order; tears it down in reverse; knows all other modules."""
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from service.health import Health, State
 from service.http_server import HttpServer
 from service.idle_memory import trim_when_idle
 from service.images import Limits
+from service.interpreter import keep_pauses_short
 from service.memory import BodyMemory, DecodeMemory
 from service.metrics import Metrics, ModelMetrics
 from service.models import Models, ServedModel
@@ -198,7 +198,7 @@ class Service:
         beside = [asyncio.create_task(work) for work in works]
         try:
             await self._finish_loading(loading, signals.asked)
-            _freeze_heap()
+            keep_pauses_short()
             _log.info(self.health.state.value, http_port=http.port, grpc_port=grpc_port, metrics_port=admin.port)
             await signals.asked.wait()
         finally:
@@ -252,12 +252,6 @@ class Service:
             self._body_memory,
             self._drift.report if self._drift else dict,
         )
-
-
-def _freeze_heap() -> None:
-    """Exempt what start-up built from garbage collection: a full pass over it stalls every request for 0.1 s."""
-    gc.collect()
-    gc.freeze()
 
 
 def _create_tracer(settings: Settings) -> Tracer:

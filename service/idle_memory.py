@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +26,9 @@ async def trim_when_idle(in_flight: Callable[[], int], period_s: float = _PERIOD
     """
     For ever: once nothing is in flight and memory has grown since last time, give back what is free.
 
-    Decoding and masks allocate from one arena a thread, and what is freed below the top of an arena stays resident
-    until somebody asks. Ends at once where the allocator cannot be asked.
+    First the little that only the garbage collector finds, which comes by rarely (service/interpreter.py). Then what
+    the allocator kept: decoding and masks allocate from one arena a thread, and what is freed below the top of an arena
+    stays resident until somebody asks. Ends at once where the allocator cannot be asked.
     """
     trim = allocator_trim()
     if trim is None:
@@ -35,5 +37,6 @@ async def trim_when_idle(in_flight: Callable[[], int], period_s: float = _PERIOD
     while True:
         await asyncio.sleep(period_s)
         if in_flight() == 0 and resident_bytes() > settled_bytes + _WORTH_BYTES:
+            gc.collect()
             await asyncio.to_thread(trim, 0)
             settled_bytes = resident_bytes()

@@ -131,6 +131,8 @@ class Batcher(Generic[Item, Result]):
             if isinstance(gone, TimeoutError):
                 raise DeadlineExceeded("The deadline passed before the answer was ready.") from None
             raise
+        finally:
+            del future, waiting  # an error's traceback leads to this frame, and they would lead to the error
         ticket.queued_s = time.monotonic() - arrived
         return result
 
@@ -153,6 +155,7 @@ class Batcher(Generic[Item, Result]):
             if batch:
                 self._tell()
                 self._run_batch(batch)
+            del batch, late  # else the last images stay until the next come
 
     def _run_batch(self, batch: list[Waiting[Item]]) -> None:
         """Run batch and answer each caller; if it fails, its halves are next, so that one bad item fails alone."""
@@ -162,16 +165,20 @@ class Batcher(Generic[Item, Result]):
             if len(results) != len(batch):
                 raise EngineFailed(f"{len(batch)} items went in, {len(results)} results came out. This is a bug.")
         except Exception as error:
-            with self._changed:
-                alone = self._schedule.failed(out_of_memory=isinstance(error, MemoryError))
-            if alone is not None:
-                self.failures_in_a_row += 1
-                self._answer(self._fail, [alone], error)
+            del batch  # the error's traceback leads to this frame, and each of batch to its caller's error
+            self._batch_failed(error)
             return
         with self._changed:
             self._schedule.succeeded(time.monotonic())
         self.failures_in_a_row = 0
         self._answer(self._scatter, batch, results, started)
+
+    def _batch_failed(self, error: Exception) -> None:
+        with self._changed:
+            alone = self._schedule.failed(out_of_memory=isinstance(error, MemoryError))
+        if alone is not None:
+            self.failures_in_a_row += 1
+            self._answer(self._fail, [alone], error)
 
     def _answer(self, callback: Callable[..., None], *args: object) -> None:
         """Have callback answer on the event loop, where futures live."""

@@ -16,6 +16,7 @@ from service.api.oip.values import Call, InferRequest, InferResponse, TensorLimi
 from service.api.requests import Accounting, Outcome
 from service.detections import Answer
 from service.errors import CallerError, InvalidOption, InvalidRequest
+from service.gathering import all_of
 from service.health import Health, State
 from service.memory import BodyMemory
 from service.models import Models, ServedModel
@@ -89,13 +90,8 @@ class OpenInference:
                     error.args = (f"Image {index + 1} of {len(images)}: {error}",)
                 raise
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                both = enumerate(zip(images, proposals, strict=True))
-                tasks = [group.create_task(one(index, image, boxes)) for index, (image, boxes) in both]
-        except ExceptionGroup as errors:  # except* would wrap what is raised here: Python 3.11.2, the image
-            raise errors.exceptions[0] from None
-        return [task.result() for task in tasks]
+        both = enumerate(zip(images, proposals, strict=True))
+        return await all_of([one(index, image, boxes) for index, (image, boxes) in both])
 
     def is_ready(self) -> bool:
         return self._health.state is State.READY

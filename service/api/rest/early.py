@@ -51,4 +51,5 @@ class EarlyRefusal:
         with suppress(Overloaded), self._accounting.request("rest", id, trace) as outcome:
             outcome.model = model
             raise refusal
-        return problem(refusal, id)
+        # Its traceback leads to this frame, which leads to it: a circle, and thousands of them when it matters most.
+        return problem(refusal.with_traceback(None), id)

@@ -21,6 +21,7 @@ from service.api.rest.wishes import choose, read_query
 from service.detections import Answer
 from service.engine.precision import ap_lost
 from service.errors import CallerLeft, InvalidOption, ModelNotFound
+from service.gathering import all_of
 from service.health import Health, State
 from service.images import Limits, decode
 from service.memory import BodyMemory
@@ -108,7 +109,7 @@ class RestDoor:
                 )
                 for body, boxes in images.each()
             ]
-            outcome.answers = await unless_caller_leaves(request, _all(calls))
+            outcome.answers = await unless_caller_leaves(request, all_of(calls))
             if wish.kind == JSON:
                 body = render(outcome.answers, wish.format, images.single, id, wish.image_id)
                 return await _json(request, body, _cache_header(outcome.answers))
@@ -203,16 +204,7 @@ async def unless_caller_leaves(request: Request, answering: Coroutine[Any, Any, 
     finally:
         task.cancel()
         leaving.cancel()
-
-
-async def _all(calls: list[Any]) -> list[Answer]:
-    """Await every call; the first error is raised and the others are cancelled."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call) for call in calls]
-    except ExceptionGroup as errors:  # except* would wrap what is raised here: Python 3.11.2, the image
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
+        del task  # its error's traceback leads to this frame
 
 
 def timeout_s_of(request: Request) -> float | None:
