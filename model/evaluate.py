@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from model.operating_point import (
     reliability,
 )
 from service.app import Service
-from service.detections import Answer, DetectOptions, RleMask
+from service.detections import Answer, Augmentation, DetectOptions, RleMask
 from service.images import decode
 from service.models import ServedModel
 from service.postprocess.confidence import calibrated
@@ -63,9 +63,12 @@ class _Pass:
     together_s: float
 
 
-async def evaluate(bundle: Path, data: CocoSplit, engine: str, progress: Progress) -> Evaluation:
+async def evaluate(
+    bundle: Path, data: CocoSplit, engine: str, progress: Progress, tta: tuple[Augmentation, ...] = ()
+) -> Evaluation:
     """
-    Ask the served model once about every image. Raises DatasetInvalid if it knows none of data's classes.
+    Ask the served model once about every image, with the views of tta. Raises DatasetInvalid if it knows none of
+    data's classes, InvalidOption if it cannot be shown such views.
 
     Requests go through service.predictor: the AP measured is the AP served.
     """
@@ -74,15 +77,16 @@ async def evaluate(bundle: Path, data: CocoSplit, engine: str, progress: Progres
     try:
         model = service.models.get()
         _check_labels(model, data)
-        options = _everything(model)
+        options = _everything(model, tta)
         passed = await _ask(service, data, options, progress)
         baseline = await asyncio.to_thread(_baseline, service, data, passed.answers)
-        return _judged(model, data, passed, baseline)
+        judged = _judged(model, data, passed, baseline)
+        return replace(judged, metrics={"tta": list(tta), **judged.metrics}) if tta else judged
     finally:
         await service.unload()
 
 
-def _everything(model: ServedModel) -> DetectOptions:
+def _everything(model: ServedModel, tta: tuple[Augmentation, ...]) -> DetectOptions:
     """All the model gives SCORE_FLOOR or more itself, whatever calibration makes of that: AP stays comparable."""
     manifest = model.bundle.manifest
     calibration, ids = manifest.score_calibration(), np.arange(1, len(manifest.labels) + 1)
@@ -93,6 +97,7 @@ def _everything(model: ServedModel) -> DetectOptions:
         score_threshold=SCORE_FLOOR,
         class_score_thresholds={name: float(least) for name, least in zip(manifest.labels, floors, strict=True)},
         masks="rle" if model.segments else "none",
+        tta=tta,
     )
 
 

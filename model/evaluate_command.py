@@ -18,11 +18,14 @@ from model.evaluate import evaluate as evaluate_bundle
 from model.parity import over_dataset
 from model.report import write_report
 from model.terminal import failure, progress_bar
+from service.api.options import Options
 from service.app import BASELINE
 from service.bundle import Bundle, read_bundle, write_bundle
+from service.detections import Augmentation
 from service.engine.base import EngineOptions
 from service.engine.choice import EngineName, create_engine
 from service.engine.threads import available_cpus
+from service.errors import InvalidOption
 from service.sketch import Baseline
 
 _PARITY_BATCH = 3  # not a batch size the graphs were traced with
@@ -37,6 +40,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder that gets metrics.json and report.html.")] = None,
     other: Annotated[Path | None, typer.Option("--compare", help="Another bundle, judged on the same images.")] = None,
     max_drop: Annotated[float, typer.Option(min=0, help="Exit 1 if AP is lower than --compare's by more.")] = 0.01,
+    tta: Annotated[str, typer.Option(help="Views of each image: flip, scale or flip,scale.")] = "",
     write: Annotated[bool, typer.Option(help="Keep the result in the bundle: metrics.json, baseline.json.")] = False,
     parity: Annotated[bool, typer.Option(help="Also compare with eager torchvision on every image (slow).")] = False,
     skip_broken: Annotated[bool, typer.Option(help="Leave broken annotations out instead of stopping.")] = False,
@@ -48,9 +52,12 @@ def evaluate(
         data = read_dataset(dataset, split, masks=found.manifest.task == "segmentation", skip_broken=skip_broken)
         for problem in data.skipped:
             typer.echo(f"left out: {problem}", err=True)
-        evaluation = _run(bundle, data, engine)
+        views = Options.parse({"tta": tta}).to_values().tta
+        if views and write:
+            raise InvalidOption("--write: keeps what is measured without --tta.")
+        evaluation = _run(bundle, data, engine, views)
         differences = compare(evaluation, _run(other, data, engine)) if other else []
-    except DatasetInvalid as error:
+    except (DatasetInvalid, InvalidOption) as error:
         raise failure(error) from error
     metrics = evaluation.metrics
     if differences:
@@ -71,9 +78,9 @@ def evaluate(
         raise typer.Exit(_WORSE)
 
 
-def _run(bundle: Path, data: CocoSplit, engine: str) -> Evaluation:
+def _run(bundle: Path, data: CocoSplit, engine: str, tta: tuple[Augmentation, ...] = ()) -> Evaluation:
     with progress_bar() as progress:
-        return asyncio.run(evaluate_bundle(bundle, data, engine, progress))
+        return asyncio.run(evaluate_bundle(bundle, data, engine, progress, tta))
 
 
 def _row(difference: Difference) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 NmsMethod = Literal["hard", "soft_linear", "soft_gaussian"]
 MaskFormat = Literal["none", "rle", "polygon", "png", "raw"]
 Priority = Literal["normal", "high"]
+Augmentation = Literal["flip", "scale"]
 SOFT_NMS_SIGMA = 0.5  # Bodla 2017, section 3
 
 
@@ -31,6 +32,7 @@ class DetectOptions:
     max_detections: int | None = None  # >= 1
     classes: tuple[str, ...] = ()  # empty: all
     masks: MaskFormat = "none"
+    tta: tuple[Augmentation, ...] = ()  # test-time augmentation; each once, in the order of Augmentation
 
 
 @dataclass(frozen=True)

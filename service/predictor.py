@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
@@ -11,31 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.admission import Admission
-from service.bundle import Manifest
+from service.batching import Ticket
 from service.detections import (
     SOFT_NMS_SIGMA,
     Answer,
     Detections,
     DetectOptions,
-    Keypoints,
-    MaskFormat,
     ModelId,
     NmsOptions,
     Priority,
-    Timings,
 )
 from service.detector import Found, Work
 from service.errors import DeadlineExceeded, InvalidOption, Overloaded
 from service.health import Health
-from service.images import Limits, decode
+from service.images import Limits
 from service.models import Models, ServedModel
-from service.postprocess.finish import finish
-from service.postprocess.keypoints import locate
-from service.preprocess import Geometry, to_canvas
-from service.proposals import Box, regions_on_canvas
+from service.postprocess.fusion import asked_of_views
+from service.proposals import Box
 from service.response_cache import ResponseCache, cache_key
 from service.security.caller import current_caller
+from service.stages import Canvas, finish, prepare
+from service.stopwatch import Stopwatch
 from service.tracing import current_trace
+from service.views import views_of
 
 _MEMORY_RETRY_AFTER_S = 1.0
 Arguments = ParamSpec("Arguments")
@@ -113,8 +111,8 @@ class Predictor:
         """
         watch = Stopwatch()
         deadline = time.monotonic() + (self._default_timeout_s if timeout_s is None else timeout_s)
-        caller = current_caller()
-        caller.allowance.charge()
+        caller, views = current_caller(), views_of(options.tta)
+        caller.allowance.charge(len(views))
         model = self._models.get(model_name, version)
         nms = resolve_options(options, model)
         try:
@@ -126,7 +124,8 @@ class Predictor:
                 is_kept = detections is not None
                 if detections is None:
                     drain_s = model.batcher.queued_work_s()
-                    with self._admission.slot(drain_s, priority == "high", caller.shares_as) as goes_first:
+                    slot = self._admission.slot(drain_s, priority == "high", caller.shares_as, len(views))
+                    with slot as goes_first:
                         ask = partial(
                             self._detect, picture, options, nms, model, deadline, goes_first, watch, proposals
                         )
@@ -151,27 +150,48 @@ class Predictor:
         model: ServedModel,
         deadline: float,
         goes_first: bool,
-        watch: "Stopwatch",
+        watch: Stopwatch,
         proposals: tuple[Box, ...],
     ) -> Detections:
         """What is in the picture, by running it through the model."""
-        caller = current_caller().shares_as
-        with model.batcher.admit(deadline, high=goes_first, caller=caller) as ticket, model.uses.one():
+        caller, views = current_caller().shares_as, views_of(options.tta)
+        admitted = model.batcher.admit(deadline, high=goes_first, caller=caller, items=len(views))
+        with admitted as ticket, model.uses.one():
             # In one go: as many whole images are in memory as there are threads, however many wait for a batch.
-            prepare = partial(_prepare, picture, self._limits, model.bundle.manifest, proposals)
-            canvas, geometry, regions, preprocess_s = await self._in_thread(prepare)
+            steps = partial(prepare, picture, self._limits, model.bundle.manifest, proposals, views)
+            canvases, preprocess_s = await self._in_thread(steps)
             watch.lap("decode", preprocess=preprocess_s)
-            wants_masks = options.masks != "none" and model.segments
-            trace = current_trace.get()
-            work = Work(canvas, geometry.resized_hw, nms, wants_masks, model.finds_keypoints, trace, regions)
-            pixels = canvas.shape[0] * canvas.shape[1]
-            found, queue_s, batch_size = await model.batcher.submit(
-                ticket, work, geometry.canvas_hw, pixels, masked=wants_masks
-            )
-            watch.record(batch_size, geometry.canvas_hw, queue=queue_s, **found.stages_s)
-            detections = await self._in_thread(_finish, found, geometry, model, options.masks, self._max_mask_bytes)
+            found = await self._look(canvases, options, nms, model, ticket, watch)
+            last = partial(finish, found, [one.geometry for one in canvases], nms, model.bundle.manifest)
+            detections = await self._in_thread(last, options.masks, self._max_mask_bytes)
             watch.lap("encode")
         return detections
+
+    async def _look(
+        self,
+        canvases: Sequence[Canvas],
+        options: DetectOptions,
+        nms: NmsOptions,
+        model: ServedModel,
+        ticket: Ticket,
+        watch: Stopwatch,
+    ) -> list[Found]:
+        """What the engine finds in each view of the picture; they wait side by side, each for a batch of its canvas."""
+        wants_masks, trace = options.masks != "none" and model.segments, current_trace.get()
+        asked_nms = nms if len(canvases) == 1 else asked_of_views(nms)
+        asked = []
+        for one in canvases:
+            size_hw, canvas_hw = one.geometry.resized_hw, one.geometry.canvas_hw
+            work = Work(one.pixels, size_hw, asked_nms, wants_masks, model.finds_keypoints, trace, one.regions)
+            padded = canvas_hw[0] * canvas_hw[1]
+            asked.append(model.batcher.submit(ticket, work, canvas_hw, padded, masked=wants_masks))
+        answers = await _together(asked)
+        batches = {id(found.stages_s): found.stages_s for found, _, _ in answers}.values()  # views may share a batch
+        stages_s = {stage: sum(batch.get(stage, 0.0) for batch in batches) for batch in batches for stage in batch}
+        inside_s = max(queue_s + sum(found.stages_s.values()) for found, queue_s, _ in answers)
+        queue_s = max(inside_s - sum(stages_s.values()), 0.0)
+        watch.record(max(size for _, _, size in answers), canvases[0].geometry.canvas_hw, queue=queue_s, **stages_s)
+        return [found for found, _, _ in answers]
 
     async def _in_thread(
         self, step: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -180,7 +200,12 @@ class Predictor:
 
 
 def resolve_options(options: DetectOptions, model: ServedModel) -> NmsOptions:
-    """Fill in the bundle's defaults. Raises InvalidOption naming the model's labels if a class is not among them."""
+    """
+    Fill in the bundle's defaults.
+
+    Raises InvalidOption naming the model's labels if a class is not among them, or if it has no such views.
+    """
+    _check_views(options, model)
     defaults = model.bundle.manifest.postprocess
     thresholds = {
         **(defaults.class_score_thresholds if options.score_threshold is None else {}),  # a caller's own beats them
@@ -209,63 +234,24 @@ def _label_ids(option: str, names: Sequence[str], model: ServedModel) -> list[in
     return [labels.index(name) + 1 for name in names]
 
 
-def _prepare(
-    picture: bytes | NDArray[np.uint8], limits: Limits, manifest: Manifest, proposals: tuple[Box, ...]
-) -> tuple[NDArray[np.uint8], Geometry, NDArray[np.float32] | None, float]:
-    """The picture on its canvas, how it got there, regions to look at, and the seconds that took beside decoding."""
-    image = picture if isinstance(picture, np.ndarray) else decode(picture, limits)  # (H, W, 3) uint8 RGB
-    start = time.perf_counter()
-    canvas, geometry = to_canvas(image, manifest.preprocess)
-    regions = regions_on_canvas(manifest.proposals, proposals, geometry.image_hw, geometry.resized_hw)
-    return canvas, geometry, regions, time.perf_counter() - start
+def _check_views(options: DetectOptions, model: ServedModel) -> None:
+    """Raises InvalidOption where model cannot be shown the views that options ask for."""
+    if options.tta and model.finds_keypoints:
+        raise InvalidOption("tta: not of a keypoints model: which of its points change sides in a mirror is not known.")
+    if "scale" in options.tta and model.engine.compiles_by_shape:
+        raise InvalidOption(
+            f"tta: no scale here: the engine {model.engine.name} compiles each canvas for seconds before it is served, "
+            "and those of other scales are not. Ask for flip."
+        )
 
 
-def _finish(
-    found: Found, geometry: Geometry, model: ServedModel, mask_format: MaskFormat, max_mask_bytes: int
-) -> Detections:
-    boxes_xyxy, labels = geometry.to_image_pixels(found.picked.boxes_xyxy), model.bundle.manifest.labels
-    image_hw, keypoints = geometry.image_hw, _keypoints(found, geometry, model)
-    return finish(
-        found.picked, boxes_xyxy, found.probabilities, image_hw, labels, mask_format, max_mask_bytes, keypoints
-    )
-
-
-def _keypoints(found: Found, geometry: Geometry, model: ServedModel) -> Keypoints | None:
-    skeleton = model.bundle.manifest.keypoints
-    if found.heatmaps is None or skeleton is None:
-        return None
-    points_xys = locate(found.heatmaps, found.picked.boxes_xyxy, len(skeleton.names))
-    points_xys[..., :2] = geometry.points_to_image_pixels(points_xys[..., :2])
-    return Keypoints(points_xys, skeleton.names, skeleton.limbs)
-
-
-class Stopwatch:
-    """Seconds by stage. A lap counts from the end of the last lap or record."""
-
-    def __init__(self) -> None:
-        self._start = self._mark = time.perf_counter()
-        self._stages_s: dict[str, float] = {}
-        self._starts_s: dict[str, float] = {}
-        self._batch_size = 0
-        self._canvas_hw: tuple[int, int] | None = None
-
-    def lap(self, stage: str, **parts_s: float) -> None:
-        """parts_s: stages measured elsewhere which the lap held too."""
-        now = time.perf_counter()
-        own_s = now - self._mark - sum(parts_s.values())
-        for name, seconds in {stage: own_s, **parts_s}.items():
-            self._starts_s[name], self._stages_s[name] = self._mark, seconds
-            self._mark += seconds
-        self._mark = now
-
-    def record(self, batch_size: int, canvas_hw: tuple[int, int], **stages_s: float) -> None:
-        """Stages measured elsewhere, one after the other, and in what company and shape they were run."""
-        for stage, seconds in stages_s.items():
-            self._starts_s[stage], self._stages_s[stage] = self._mark, seconds
-            self._mark += seconds
-        self._batch_size, self._canvas_hw = batch_size, canvas_hw
-        self._mark = time.perf_counter()
-
-    def timings(self, from_cache: bool | None) -> Timings:
-        total_s = time.perf_counter() - self._start
-        return Timings(self._stages_s, total_s, self._batch_size, from_cache, self._canvas_hw, self._starts_s)
+async def _together(asked: Sequence[Coroutine[object, object, Result]]) -> list[Result]:
+    """Their results in order. Where one fails, so does all of it, and the others are given up."""
+    if len(asked) == 1:
+        return [await asked[0]]
+    tasks = [asyncio.ensure_future(one) for one in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        while tasks:  # emptied: a failed one's error leads to this frame, which must not lead back
+            tasks.pop().cancel()

@@ -214,8 +214,8 @@ def to_query(options: DetectOptions) -> list[tuple[str, str | int | float | bool
         value = getattr(options, field.name)
         if field.name == "class_score_thresholds":
             query += [(field.name, f"{label}:{score}") for label, score in value.items()]
-        elif field.name == "classes":
-            query += [(field.name, label) for label in value]
+        elif isinstance(value, tuple):
+            query += [(field.name, name) for name in value]
         elif value is not None and value != field.default:
             query.append((field.name, str(value).lower() if isinstance(value, bool) else str(value)))
     return query

@@ -1,11 +1,11 @@
 """The options of a detection as every door takes them: their names, types and ranges. Knows no protocol."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from service.detections import SOFT_NMS_SIGMA, DetectOptions, MaskFormat, NmsMethod
+from service.detections import SOFT_NMS_SIGMA, Augmentation, DetectOptions, MaskFormat, NmsMethod
 from service.errors import InvalidOption, InvalidRequest
 
 _MOST_SHOWN = 3  # problems named in one error
@@ -28,6 +28,12 @@ def _by_label(value: Any) -> Any:
 def _listed(value: Any) -> Any:
     """`a,b` for doors without lists."""
     return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+def _named(value: Any) -> Any:
+    """`a,b`, a list, or a list of such texts: for names without commas."""
+    texts = value if isinstance(value, list) else [value]
+    return [part for text in texts for part in _listed(text)] if all(isinstance(t, str) for t in texts) else value
 
 
 class Options(BaseModel):
@@ -61,6 +67,11 @@ class Options(BaseModel):
     )
     classes: Annotated[list[str], BeforeValidator(_listed)] = Field([], description="Only these labels; all if empty.")
     masks: MaskFormat = Field("none", description="How masks are sent, for models that have them.", examples=["rle"])
+    tta: Annotated[list[Augmentation], BeforeValidator(_named)] = Field(
+        [],
+        description="Test-time augmentation: flip looks at the mirror image too, scale at 0.8 and 1.25 times the size, "
+        "both at six views; what they show is fused. Each view costs as much as an image.",
+    )
 
     @classmethod
     def parse(cls, sent: Mapping[str, object]) -> Self:
@@ -81,6 +92,7 @@ class Options(BaseModel):
             max_detections=self.max_detections,
             classes=tuple(self.classes),
             masks=self.masks,
+            tta=tuple(name for name in get_args(Augmentation) if name in self.tta),
         )
 
     def to_query(self) -> dict[str, Any]:

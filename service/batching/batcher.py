@@ -88,9 +88,9 @@ class Batcher(Generic[Item, Result]):
             self._schedule.check(time.monotonic(), deadline, high=high, caller=caller)
 
     @contextmanager
-    def admit(self, deadline: float, *, high: bool = False, caller: str = "") -> Iterator[Ticket]:
+    def admit(self, deadline: float, *, high: bool = False, caller: str = "", items: int = 1) -> Iterator[Ticket]:
         """
-        A place for one item, for the length of the block; from now on it counts as work to come.
+        A place for items, for the length of the block; from now on they count as work to come.
 
         caller: callers of different names share the engine equally, whoever sends more.
         deadline: time.monotonic() seconds. Raises Overloaded at once if it cannot be kept; NotReady when closing.
@@ -98,7 +98,7 @@ class Batcher(Generic[Item, Result]):
         if self._closing:
             raise NotReady("The model is being unloaded.")
         with self._changed:
-            ticket = self._schedule.admit(time.monotonic(), deadline, high=high, caller=caller)
+            ticket = self._schedule.admit(time.monotonic(), deadline, high=high, caller=caller, images=items)
         try:
             yield ticket
         finally:
@@ -133,7 +133,7 @@ class Batcher(Generic[Item, Result]):
             raise
         finally:
             del future, waiting  # an error's traceback leads to this frame, and they would lead to the error
-        ticket.queued_s = time.monotonic() - arrived
+        ticket.queued_s = max(ticket.queued_s or 0.0, time.monotonic() - arrived)
         return result
 
     def _leave(self, waiting: Waiting[Item]) -> None:

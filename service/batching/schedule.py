@@ -4,7 +4,7 @@ Everything inside, and what runs next: the whole batcher without its thread and 
 The live batcher and the simulator drive the same object: admit, add, take, then succeeded or failed, and settle.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Generic
 
@@ -26,10 +26,10 @@ class Ticket:
     deadline: float
     high: bool
     caller: str = ""
-    turn: int = 0
-    owed: bool = False
+    turns: tuple[tuple[int, bool], ...] = ()  # one for each of its images: its turn, and whether its caller is owed it
     ahead_s: float = 0.0
     own_s: float = 0.0
+    coming: list[tuple[int, bool]] = field(default_factory=list)  # of turns, those of images not yet in the queue
     queued_s: float | None = None  # from entering the queue to the result; None until there is one
 
 
@@ -51,20 +51,26 @@ class Schedule(Generic[Item]):
         """Images waiting."""
         return len(self._queue) + sum(map(len, self._retries))
 
-    def admit(self, now: float, deadline: float, *, high: bool = False, caller: str = "") -> Ticket:
-        """Let a caller in. Raises Overloaded as check does."""
-        ahead_s, own_s = self.check(now, deadline, high=high, caller=caller)
-        ticket = Ticket(now, deadline, high, caller, *self._turns[high].enter(caller), ahead_s, own_s)
+    def admit(self, now: float, deadline: float, *, high: bool = False, caller: str = "", images: int = 1) -> Ticket:
+        """Let a caller with that many images in. Raises Overloaded as check does."""
+        ahead_s, own_s = self.check(now, deadline, high=high, caller=caller, images=images)
+        turns = tuple(self._turns[high].enter(caller) for _ in range(images))
+        ticket = Ticket(now, deadline, high, caller, turns, ahead_s, own_s, list(turns))
         self._coming.add(ticket)
         return ticket
 
-    def check(self, now: float, deadline: float, *, high: bool = False, caller: str = "") -> tuple[float, float]:
+    def check(
+        self, now: float, deadline: float, *, high: bool = False, caller: str = "", images: int = 1
+    ) -> tuple[float, float]:
         """
-        Seconds of work before a newcomer and of its own; raises Overloaded if it would not be answered by its deadline.
+        Seconds of work before a newcomer's last image and of its own; raises Overloaded if that would not be answered
+        by its deadline.
 
         An idle service always tries: only what runs can correct a prediction that was too dark.
         """
-        ahead_s, own_s = self.work_ahead_s(now, high=high, turn=self._turns[high].of_next(caller)), self.cost.batch_s
+        last_turn = self._turns[high].of_next(caller) + images - 1
+        ahead_s = self.work_ahead_s(now, high=high, turn=last_turn) + (images - 1) * self.cost.image_s
+        own_s = self.cost.batch_s
         idle = not (self._running or self.depth or self._coming)
         late_s = now + self.forecast.stay_s(ahead_s, own_s) - deadline
         if late_s > 0 and not idle:
@@ -74,15 +80,18 @@ class Schedule(Generic[Item]):
         return ahead_s, own_s
 
     def add(self, ticket: Ticket, waiting: Waiting[Item]) -> None:
-        """The image of an admitted caller is ready for the engine."""
-        self._coming.discard(ticket)
-        waiting.caller, waiting.turn, waiting.owed = ticket.caller, ticket.turn, ticket.owed
+        """An image of an admitted caller is ready for the engine."""
+        waiting.caller = ticket.caller
+        waiting.turn, waiting.owed = ticket.coming.pop(0)
+        if not ticket.coming:
+            self._coming.discard(ticket)
         self._queue.add(waiting)
 
     def settle(self, ticket: Ticket, now: float) -> None:
         """The caller is done with, answered or not."""
         self._coming.discard(ticket)
-        self._turns[ticket.high].leave(ticket.caller)
+        for _ in ticket.turns:
+            self._turns[ticket.high].leave(ticket.caller)
         if ticket.queued_s is not None:
             outside_s = max(now - ticket.admitted - ticket.queued_s, 0.0)
             self.forecast.learn(ticket.ahead_s, ticket.own_s, ticket.queued_s, outside_s)
@@ -133,7 +142,11 @@ class Schedule(Generic[Item]):
             # A batch that is overdue is expected to be late by as much again.
             running_s = abs(self.cost.predict_s(size_of(self._running)) - (now - self._running_since))
         retries_s = sum(self.cost.predict_s(size_of(half)) for half in self._retries if half)
-        coming = sum(other.high > high or (other.high == high and other.turn <= turn) for other in self._coming)
+        coming = sum(
+            other.high > high or (other.high == high and own <= turn)
+            for other in self._coming
+            for own, _ in other.coming
+        )
         return running_s + retries_s + self._queued_s(high, turn) + coming * self.cost.image_s
 
     def _queued_s(self, high: bool, turn: float) -> float:

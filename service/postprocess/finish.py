@@ -1,4 +1,4 @@
-"""The last step of the request path: what was picked on the canvas -> Detections in image pixels."""
+"""The last step of the request path: what was picked, in image pixels -> Detections."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from service.postprocess.masks import encode
 
 def finish(
     picked: Picked,
-    boxes_xyxy: NDArray[np.float32],
     probabilities: NDArray[np.float32] | None,
     image_hw: tuple[int, int],
     label_names: tuple[str, ...],
@@ -19,16 +18,16 @@ def finish(
     keypoints: Keypoints | None = None,
 ) -> Detections:
     """
-    picked with its boxes already in image pixels (D, 4), mask probabilities (D, 28, 28) or None, keypoints ditto.
+    picked and keypoints in image pixels, mask probabilities (D, 28, 28) or None.
 
     Raises AnswerTooLarge if the masks weigh more than max_mask_bytes.
     """
     masks = None
     if probabilities is not None and mask_format != "none":
-        masks = encode(mask_format, probabilities, boxes_xyxy, image_hw, max_mask_bytes)
+        masks = encode(mask_format, probabilities, picked.boxes_xyxy, image_hw, max_mask_bytes)
     return Detections(
         image_hw=image_hw,
-        boxes_xyxy=boxes_xyxy,
+        boxes_xyxy=picked.boxes_xyxy,
         scores=picked.scores,
         label_ids=picked.label_ids,
         labels=tuple(label_names[label_id - 1] for label_id in picked.label_ids),

@@ -52,11 +52,11 @@ class Allowance:
                 wait_s = (self._day + 1) * _DAY_S - wall_s
                 raise QuotaExceeded(f"The {self._rate.images_per_day} images of this key for today are used.", wait_s)
 
-    def charge(self) -> None:
-        """Take one image. Raises as check does."""
+    def charge(self, images: int = 1) -> None:
+        """Take that many; what is more than there was is owed, and waited for by the next. Raises as check does."""
         self.check()
-        self._tokens -= 1
-        self._today += 1
+        self._tokens -= images
+        self._today += images
 
     def _fill(self) -> None:
         now_s = self._monotonic()

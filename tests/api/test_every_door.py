@@ -19,6 +19,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"class_score_thresholds": {"thing": 0.25, "other": 1.0}},
     {"classes": ["other"], "score_threshold": 0.0},
     *({"masks": masks} for masks in ("rle", "polygon", "png", "raw")),
+    {"tta": ["flip"]},
+    {"tta": ["scale", "flip"], "masks": "rle", "score_threshold": 0.3},
 ]
 
 # (what is wrong, image, options, {model, version}, code, words, the option to blame)
@@ -41,6 +43,7 @@ REFUSED: list[tuple[str, bytes, dict[str, Any], dict[str, str], str, str, str]] 
     ("sigma of 11", GOOD, {"soft_nms_sigma": 11.0}, {}, "invalid_option", "11", "soft_nms_sigma"),
     ("unknown NMS", GOOD, {"nms": "fuzzy"}, {}, "invalid_option", "'soft_gaussian'", "nms"),
     ("unknown masks", GOOD, {"masks": "voxel"}, {}, "invalid_option", "'polygon'", "masks"),
+    ("unknown view", GOOD, {"tta": ["upside_down"]}, {}, "invalid_option", "'flip' or 'scale'", "tta.0"),
     ("unknown option", GOOD, {"nonsense": 1}, {}, "invalid_option", "score_threshold, ", "nonsense"),
     ("unknown class", GOOD, {"classes": ["cat"]}, {}, "invalid_option", "cat; it has thing, other", ""),
     (

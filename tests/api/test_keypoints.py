@@ -57,3 +57,10 @@ def test_the_open_inference_protocol_has_them_as_an_output(served: Served) -> No
     assert output["data"] == pytest.approx([value for point in row["keypoints"] for value in point], abs=1e-3)
     told = httpx.get(f"{served.http_url}/v2/models/toy").json()["outputs"][-1]
     assert told == {"name": "keypoints", "datatype": "FP32", "shape": [-1, -1, 2, 3]}
+
+
+def test_points_have_no_mirror_image(served: Served) -> None:
+    """Which points change sides is not known: the views are refused, and why is said."""
+    refused = httpx.post(f"{served.http_url}/v1/detect?tta=flip", content=encode_picture(64, 64))
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_option")
+    assert "tta: not of a keypoints model" in refused.json()["detail"]

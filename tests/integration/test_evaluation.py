@@ -66,6 +66,17 @@ def test_a_dataset_of_other_classes_is_refused(golden: Path, tmp_path: Path) -> 
     assert result.exit_code == 1 and "RBCx" in result.output and "finds RBC, WBC, Platelets" in result.output
 
 
+def test_views_are_an_option_and_never_kept(golden: Path) -> None:
+    """The answers with the mirror image are judged; the bundle keeps what it does alone; unknown views are named."""
+    command = ["evaluate", str(BUNDLE), str(golden), "--engine", "onnx", "--json", "--tta"]
+    result = CliRunner().invoke(app, [*command, "flip"])
+    assert result.exit_code == 0, result.output
+    metrics = json.loads(result.output[result.output.index("{") :])
+    assert metrics["tta"] == ["flip"] and metrics["box"]["AP50"] > 0.8
+    assert "'flip' or 'scale', got sideways" in CliRunner().invoke(app, [*command, "sideways"]).output
+    assert "keeps what is measured without --tta" in CliRunner().invoke(app, [*command, "flip", "--write"]).output
+
+
 # Last: while the browser lives, this thread has an event loop running, and no other can be started.
 def test_the_report_needs_nothing_else(evaluated: Path, browser: Browser) -> None:
     """Opened from disk it draws its charts, asks for nothing and complains of nothing."""

@@ -33,6 +33,7 @@ def to_options(message: pb.DetectOptions) -> DetectOptions:
             "nms": _NMS.get(message.nms, message.nms),
             "class_agnostic": message.class_agnostic,
             "classes": list(message.classes),
+            "tta": list(message.tta),
             "masks": _MASKS.get(message.masks, message.masks),
         }
     ).to_values()

@@ -59,3 +59,17 @@ def test_callers_without_a_name_have_all_the_places() -> None:
             inside.enter_context(admission.slot(0.0))
         with pytest.raises(Overloaded):
             admission.check(0.0)
+
+
+def test_several_canvases_take_several_places() -> None:
+    """Of four places three are taken: two more are refused, one is let in; six of four are let in alone."""
+    counts: list[int] = []
+    admission = Admission(4, 0, counts.append)
+    with admission.slot(0.0, places=3):
+        with pytest.raises(Overloaded), admission.slot(0.0, places=2):
+            pass
+        with admission.slot(0.0):
+            assert counts[-1] == 4
+    with admission.slot(0.0, places=6), pytest.raises(Overloaded), admission.slot(0.0):
+        pass
+    assert counts[-1] == 0

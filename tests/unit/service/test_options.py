@@ -69,3 +69,16 @@ def test_options_come_back_from_a_query() -> None:
     query = options.to_query()
     assert query == {"class_score_thresholds": ["a:0.5"], "masks": "rle", "version": "2"}
     assert VersionedOptions.parse(query) == options
+
+
+@pytest.mark.parametrize("sent", [["scale", "flip"], "scale,flip", ["flip,scale", "flip"]], ids=str)
+def test_views_are_asked_for_in_any_order_and_form(sent: Any) -> None:
+    """The same wish has one form, so that it is one question to the answers kept."""
+    assert Options.parse({"tta": sent}).to_values().tta == ("flip", "scale")
+
+
+@pytest.mark.parametrize("sent", ["mirror", ["flip", 3], 7], ids=str)
+def test_views_there_are_not_are_named(sent: Any) -> None:
+    """A word, a number among words, a number."""
+    with pytest.raises(InvalidOption, match=r"tta.*: Input should be .*got (mirror|3|7)"):
+        Options.parse({"tta": sent})

@@ -17,6 +17,7 @@ labels = st.sampled_from(["cell", "platelet", "a b"])
         score_threshold=ratios,
         class_score_thresholds=st.dictionaries(labels, st.floats(0, 1)),
         iou_threshold=ratios,
+        tta=st.sampled_from([(), ("flip",), ("scale",), ("flip", "scale")]),
         nms=st.sampled_from(["hard", "soft_linear", "soft_gaussian"]),
         soft_nms_sigma=st.none() | st.floats(0.1, 10),
         class_agnostic=st.booleans(),

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&service/api/grpc/proto/detection.proto\x12\x07rcnn.v1\x1a\x19google/protobuf/any.proto\"\xb0\x01\n\rDetectRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\'\n\x07options\x18\x04 \x01(\x0b\x32\x16.rcnn.v1.DetectOptions\x12\x17\n\ntimeout_ms\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x1f\n\tproposals\x18\x06 \x03(\x0b\x32\x0c.rcnn.v1.BoxB\r\n\x0b_timeout_ms\"\xc6\x03\n\rDetectOptions\x12\x1c\n\x0fscore_threshold\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x1a\n\riou_threshold\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x19\n\x03nms\x18\x03 \x01(\x0e\x32\x0c.rcnn.v1.Nms\x12\x16\n\x0e\x63lass_agnostic\x18\x04 \x01(\x08\x12\x1b\n\x0emax_detections\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12\"\n\x05masks\x18\x07 \x01(\x0e\x32\x13.rcnn.v1.MaskFormat\x12\x1b\n\x0esoft_nms_sigma\x18\x08 \x01(\x02H\x03\x88\x01\x01\x12P\n\x16\x63lass_score_thresholds\x18\t \x03(\x0b\x32\x30.rcnn.v1.DetectOptions.ClassScoreThresholdsEntry\x1a;\n\x19\x43lassScoreThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x12\n\x10_score_thresholdB\x10\n\x0e_iou_thresholdB\x11\n\x0f_max_detectionsB\x11\n\x0f_soft_nms_sigma\"\x84\x02\n\x0e\x44\x65tectResponse\x12\x1d\n\x05model\x18\x01 \x01(\x0b\x32\x0e.rcnn.v1.Model\x12\x13\n\x0bimage_width\x18\x02 \x01(\x05\x12\x14\n\x0cimage_height\x18\x03 \x01(\x05\x12&\n\ndetections\x18\x04 \x03(\x0b\x32\x12.rcnn.v1.Detection\x12:\n\ntimings_ms\x18\x05 \x03(\x0b\x32&.rcnn.v1.DetectResponse.TimingsMsEntry\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"}\n\x14\x44\x65tectStreamResponse\x12\r\n\x05index\x18\x01 \x01(\x03\x12)\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x17.rcnn.v1.DetectResponseH\x00\x12 \n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.rcnn.v1.StatusH\x00\x42\t\n\x07outcome\"N\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"6\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\x84\x02\n\tDetection\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08label_id\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x19\n\x03\x62ox\x18\x04 \x01(\x0b\x32\x0c.rcnn.v1.Box\x12\x1b\n\x03rle\x18\x05 \x01(\x0b\x32\x0c.rcnn.v1.RleH\x00\x12#\n\x07polygon\x18\x06 \x01(\x0b\x32\x10.rcnn.v1.PolygonH\x00\x12\x1b\n\x03png\x18\x07 \x01(\x0b\x32\x0c.rcnn.v1.PngH\x00\x12\x1f\n\x03raw\x18\x08 \x01(\x0b\x32\x10.rcnn.v1.RawMaskH\x00\x12$\n\tkeypoints\x18\t \x03(\x0b\x32\x11.rcnn.v1.KeypointB\x06\n\x04mask\"=\n\x08Keypoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01x\x18\x02 \x01(\x02\x12\t\n\x01y\x18\x03 \x01(\x02\x12\r\n\x05score\x18\x04 \x01(\x02\"5\n\x03\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x02\x12\n\n\x02y1\x18\x02 \x01(\x02\x12\n\n\x02x2\x18\x03 \x01(\x02\x12\n\n\x02y2\x18\x04 \x01(\x02\"4\n\x03Rle\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ounts\x18\x03 \x01(\t\"\'\n\x07Polygon\x12\x1c\n\x05rings\x18\x01 \x03(\x0b\x32\r.rcnn.v1.Ring\"\x12\n\x04Ring\x12\n\n\x02xy\x18\x01 \x03(\x02\"7\n\x03Png\x12\x10\n\x08origin_x\x18\x01 \x01(\x05\x12\x10\n\x08origin_y\x18\x02 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"6\n\x07RawMask\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c*?\n\x03Nms\x12\x0c\n\x08NMS_HARD\x10\x00\x12\x13\n\x0fNMS_SOFT_LINEAR\x10\x01\x12\x15\n\x11NMS_SOFT_GAUSSIAN\x10\x02*z\n\nMaskFormat\x12\x14\n\x10MASK_FORMAT_NONE\x10\x00\x12\x13\n\x0fMASK_FORMAT_RLE\x10\x01\x12\x17\n\x13MASK_FORMAT_POLYGON\x10\x02\x12\x13\n\x0fMASK_FORMAT_PNG\x10\x03\x12\x13\n\x0fMASK_FORMAT_RAW\x10\x04\x32\x98\x01\n\x10\x44\x65tectionService\x12\x39\n\x06\x44\x65tect\x12\x16.rcnn.v1.DetectRequest\x1a\x17.rcnn.v1.DetectResponse\x12I\n\x0c\x44\x65tectStream\x12\x16.rcnn.v1.DetectRequest\x1a\x1d.rcnn.v1.DetectStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&service/api/grpc/proto/detection.proto\x12\x07rcnn.v1\x1a\x19google/protobuf/any.proto\"\xb0\x01\n\rDetectRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\'\n\x07options\x18\x04 \x01(\x0b\x32\x16.rcnn.v1.DetectOptions\x12\x17\n\ntimeout_ms\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x1f\n\tproposals\x18\x06 \x03(\x0b\x32\x0c.rcnn.v1.BoxB\r\n\x0b_timeout_ms\"\xd3\x03\n\rDetectOptions\x12\x1c\n\x0fscore_threshold\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x1a\n\riou_threshold\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x19\n\x03nms\x18\x03 \x01(\x0e\x32\x0c.rcnn.v1.Nms\x12\x16\n\x0e\x63lass_agnostic\x18\x04 \x01(\x08\x12\x1b\n\x0emax_detections\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12\"\n\x05masks\x18\x07 \x01(\x0e\x32\x13.rcnn.v1.MaskFormat\x12\x1b\n\x0esoft_nms_sigma\x18\x08 \x01(\x02H\x03\x88\x01\x01\x12P\n\x16\x63lass_score_thresholds\x18\t \x03(\x0b\x32\x30.rcnn.v1.DetectOptions.ClassScoreThresholdsEntry\x12\x0b\n\x03tta\x18\n \x03(\t\x1a;\n\x19\x43lassScoreThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x12\n\x10_score_thresholdB\x10\n\x0e_iou_thresholdB\x11\n\x0f_max_detectionsB\x11\n\x0f_soft_nms_sigma\"\x84\x02\n\x0e\x44\x65tectResponse\x12\x1d\n\x05model\x18\x01 \x01(\x0b\x32\x0e.rcnn.v1.Model\x12\x13\n\x0bimage_width\x18\x02 \x01(\x05\x12\x14\n\x0cimage_height\x18\x03 \x01(\x05\x12&\n\ndetections\x18\x04 \x03(\x0b\x32\x12.rcnn.v1.Detection\x12:\n\ntimings_ms\x18\x05 \x03(\x0b\x32&.rcnn.v1.DetectResponse.TimingsMsEntry\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"}\n\x14\x44\x65tectStreamResponse\x12\r\n\x05index\x18\x01 \x01(\x03\x12)\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x17.rcnn.v1.DetectResponseH\x00\x12 \n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.rcnn.v1.StatusH\x00\x42\t\n\x07outcome\"N\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"6\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\x84\x02\n\tDetection\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08label_id\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x19\n\x03\x62ox\x18\x04 \x01(\x0b\x32\x0c.rcnn.v1.Box\x12\x1b\n\x03rle\x18\x05 \x01(\x0b\x32\x0c.rcnn.v1.RleH\x00\x12#\n\x07polygon\x18\x06 \x01(\x0b\x32\x10.rcnn.v1.PolygonH\x00\x12\x1b\n\x03png\x18\x07 \x01(\x0b\x32\x0c.rcnn.v1.PngH\x00\x12\x1f\n\x03raw\x18\x08 \x01(\x0b\x32\x10.rcnn.v1.RawMaskH\x00\x12$\n\tkeypoints\x18\t \x03(\x0b\x32\x11.rcnn.v1.KeypointB\x06\n\x04mask\"=\n\x08Keypoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01x\x18\x02 \x01(\x02\x12\t\n\x01y\x18\x03 \x01(\x02\x12\r\n\x05score\x18\x04 \x01(\x02\"5\n\x03\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x02\x12\n\n\x02y1\x18\x02 \x01(\x02\x12\n\n\x02x2\x18\x03 \x01(\x02\x12\n\n\x02y2\x18\x04 \x01(\x02\"4\n\x03Rle\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ounts\x18\x03 \x01(\t\"\'\n\x07Polygon\x12\x1c\n\x05rings\x18\x01 \x03(\x0b\x32\r.rcnn.v1.Ring\"\x12\n\x04Ring\x12\n\n\x02xy\x18\x01 \x03(\x02\"7\n\x03Png\x12\x10\n\x08origin_x\x18\x01 \x01(\x05\x12\x10\n\x08origin_y\x18\x02 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"6\n\x07RawMask\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c*?\n\x03Nms\x12\x0c\n\x08NMS_HARD\x10\x00\x12\x13\n\x0fNMS_SOFT_LINEAR\x10\x01\x12\x15\n\x11NMS_SOFT_GAUSSIAN\x10\x02*z\n\nMaskFormat\x12\x14\n\x10MASK_FORMAT_NONE\x10\x00\x12\x13\n\x0fMASK_FORMAT_RLE\x10\x01\x12\x17\n\x13MASK_FORMAT_POLYGON\x10\x02\x12\x13\n\x0fMASK_FORMAT_PNG\x10\x03\x12\x13\n\x0fMASK_FORMAT_RAW\x10\x04\x32\x98\x01\n\x10\x44\x65tectionService\x12\x39\n\x06\x44\x65tect\x12\x16.rcnn.v1.DetectRequest\x1a\x17.rcnn.v1.DetectResponse\x12I\n\x0c\x44\x65tectStream\x12\x16.rcnn.v1.DetectRequest\x1a\x1d.rcnn.v1.DetectStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,42 +36,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DETECTOPTIONS_CLASSSCORETHRESHOLDSENTRY']._serialized_options = b'8\001'
   _globals['_DETECTRESPONSE_TIMINGSMSENTRY']._loaded_options = None
   _globals['_DETECTRESPONSE_TIMINGSMSENTRY']._serialized_options = b'8\001'
-  _globals['_NMS']._serialized_start=1849
-  _globals['_NMS']._serialized_end=1912
-  _globals['_MASKFORMAT']._serialized_start=1914
-  _globals['_MASKFORMAT']._serialized_end=2036
+  _globals['_NMS']._serialized_start=1862
+  _globals['_NMS']._serialized_end=1925
+  _globals['_MASKFORMAT']._serialized_start=1927
+  _globals['_MASKFORMAT']._serialized_end=2049
   _globals['_DETECTREQUEST']._serialized_start=79
   _globals['_DETECTREQUEST']._serialized_end=255
   _globals['_DETECTOPTIONS']._serialized_start=258
-  _globals['_DETECTOPTIONS']._serialized_end=712
-  _globals['_DETECTOPTIONS_CLASSSCORETHRESHOLDSENTRY']._serialized_start=577
-  _globals['_DETECTOPTIONS_CLASSSCORETHRESHOLDSENTRY']._serialized_end=636
-  _globals['_DETECTRESPONSE']._serialized_start=715
-  _globals['_DETECTRESPONSE']._serialized_end=975
-  _globals['_DETECTRESPONSE_TIMINGSMSENTRY']._serialized_start=927
-  _globals['_DETECTRESPONSE_TIMINGSMSENTRY']._serialized_end=975
-  _globals['_DETECTSTREAMRESPONSE']._serialized_start=977
-  _globals['_DETECTSTREAMRESPONSE']._serialized_end=1102
-  _globals['_STATUS']._serialized_start=1104
-  _globals['_STATUS']._serialized_end=1182
-  _globals['_MODEL']._serialized_start=1184
-  _globals['_MODEL']._serialized_end=1238
-  _globals['_DETECTION']._serialized_start=1241
-  _globals['_DETECTION']._serialized_end=1501
-  _globals['_KEYPOINT']._serialized_start=1503
-  _globals['_KEYPOINT']._serialized_end=1564
-  _globals['_BOX']._serialized_start=1566
-  _globals['_BOX']._serialized_end=1619
-  _globals['_RLE']._serialized_start=1621
-  _globals['_RLE']._serialized_end=1673
-  _globals['_POLYGON']._serialized_start=1675
-  _globals['_POLYGON']._serialized_end=1714
-  _globals['_RING']._serialized_start=1716
-  _globals['_RING']._serialized_end=1734
-  _globals['_PNG']._serialized_start=1736
-  _globals['_PNG']._serialized_end=1791
-  _globals['_RAWMASK']._serialized_start=1793
-  _globals['_RAWMASK']._serialized_end=1847
-  _globals['_DETECTIONSERVICE']._serialized_start=2039
-  _globals['_DETECTIONSERVICE']._serialized_end=2191
+  _globals['_DETECTOPTIONS']._serialized_end=725
+  _globals['_DETECTOPTIONS_CLASSSCORETHRESHOLDSENTRY']._serialized_start=590
+  _globals['_DETECTOPTIONS_CLASSSCORETHRESHOLDSENTRY']._serialized_end=649
+  _globals['_DETECTRESPONSE']._serialized_start=728
+  _globals['_DETECTRESPONSE']._serialized_end=988
+  _globals['_DETECTRESPONSE_TIMINGSMSENTRY']._serialized_start=940
+  _globals['_DETECTRESPONSE_TIMINGSMSENTRY']._serialized_end=988
+  _globals['_DETECTSTREAMRESPONSE']._serialized_start=990
+  _globals['_DETECTSTREAMRESPONSE']._serialized_end=1115
+  _globals['_STATUS']._serialized_start=1117
+  _globals['_STATUS']._serialized_end=1195
+  _globals['_MODEL']._serialized_start=1197
+  _globals['_MODEL']._serialized_end=1251
+  _globals['_DETECTION']._serialized_start=1254
+  _globals['_DETECTION']._serialized_end=1514
+  _globals['_KEYPOINT']._serialized_start=1516
+  _globals['_KEYPOINT']._serialized_end=1577
+  _globals['_BOX']._serialized_start=1579
+  _globals['_BOX']._serialized_end=1632
+  _globals['_RLE']._serialized_start=1634
+  _globals['_RLE']._serialized_end=1686
+  _globals['_POLYGON']._serialized_start=1688
+  _globals['_POLYGON']._serialized_end=1727
+  _globals['_RING']._serialized_start=1729
+  _globals['_RING']._serialized_end=1747
+  _globals['_PNG']._serialized_start=1749
+  _globals['_PNG']._serialized_end=1804
+  _globals['_RAWMASK']._serialized_start=1806
+  _globals['_RAWMASK']._serialized_end=1860
+  _globals['_DETECTIONSERVICE']._serialized_start=2052
+  _globals['_DETECTIONSERVICE']._serialized_end=2204
 # @@protoc_insertion_point(module_scope)

@@ -47,7 +47,7 @@ class DetectRequest(_message.Message):
     def __init__(self, image: _Optional[bytes] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., options: _Optional[_Union[DetectOptions, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., proposals: _Optional[_Iterable[_Union[Box, _Mapping]]] = ...) -> None: ...
 
 class DetectOptions(_message.Message):
-    __slots__ = ("score_threshold", "iou_threshold", "nms", "class_agnostic", "max_detections", "classes", "masks", "soft_nms_sigma", "class_score_thresholds")
+    __slots__ = ("score_threshold", "iou_threshold", "nms", "class_agnostic", "max_detections", "classes", "masks", "soft_nms_sigma", "class_score_thresholds", "tta")
     class ClassScoreThresholdsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +64,7 @@ class DetectOptions(_message.Message):
     MASKS_FIELD_NUMBER: _ClassVar[int]
     SOFT_NMS_SIGMA_FIELD_NUMBER: _ClassVar[int]
     CLASS_SCORE_THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    TTA_FIELD_NUMBER: _ClassVar[int]
     score_threshold: float
     iou_threshold: float
     nms: Nms
@@ -73,7 +74,8 @@ class DetectOptions(_message.Message):
     masks: MaskFormat
     soft_nms_sigma: float
     class_score_thresholds: _containers.ScalarMap[str, float]
-    def __init__(self, score_threshold: _Optional[float] = ..., iou_threshold: _Optional[float] = ..., nms: _Optional[_Union[Nms, str]] = ..., class_agnostic: _Optional[bool] = ..., max_detections: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., masks: _Optional[_Union[MaskFormat, str]] = ..., soft_nms_sigma: _Optional[float] = ..., class_score_thresholds: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    tta: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, score_threshold: _Optional[float] = ..., iou_threshold: _Optional[float] = ..., nms: _Optional[_Union[Nms, str]] = ..., class_agnostic: _Optional[bool] = ..., max_detections: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., masks: _Optional[_Union[MaskFormat, str]] = ..., soft_nms_sigma: _Optional[float] = ..., class_score_thresholds: _Optional[_Mapping[str, float]] = ..., tta: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DetectResponse(_message.Message):
     __slots__ = ("model", "image_width", "image_height", "detections", "timings_ms", "request_id")

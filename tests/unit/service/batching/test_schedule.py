@@ -216,6 +216,30 @@ def test_a_caller_to_come_counts_as_work() -> None:
     assert schedule.work_ahead_s(0.5) == 0.0
 
 
+def test_several_images_of_one_caller_are_so_much_work_and_so_many_turns() -> None:
+    """Six views count six times, before they are queued and after; with a deadline for one of them they are refused."""
+    schedule = Schedule[int](policy.Budget(1, 100))
+    schedule.cost.learn(policy.Size("a", 1, 1), 0.1)
+    many = schedule.admit(0.0, 1e9, caller="many", images=6)
+    assert schedule.work_ahead_s(0.0) == pytest.approx(0.6)
+    with pytest.raises(Overloaded):
+        schedule.check(0.0, 1.0, images=6)
+    schedule.check(0.0, 1.2)
+    for index in range(6):
+        schedule.add(many, Waiting(index, "a", 1, 1e9, 0.0))
+        assert schedule.work_ahead_s(0.0) == pytest.approx(0.6)
+    other = schedule.admit(0.0, 1e9, caller="other")
+    schedule.add(other, Waiting(6, "a", 1, 1e9, 0.0))
+    order = []
+    while batch := schedule.take(0.0)[0]:
+        order += [waiting.item for waiting in batch]
+        schedule.succeeded(0.1)
+    assert order.index(6) < 5  # who sends one comes before the last of who sends six
+    for ticket in (many, other):
+        schedule.settle(ticket, 1.0)
+    assert schedule.work_ahead_s(1.0) == 0.0
+
+
 def test_an_engine_out_of_memory_gets_half_as_many_pixels_until_it_is_trusted_again() -> None:
     """Of eight images four run next, then all eight again once hundreds of batches have gone well."""
     schedule = Schedule[int](Budget(8, 800))

@@ -75,3 +75,18 @@ def test_made_up_names_do_not_fill_memory() -> None:
     for index in range(10_000):
         allowances.of(f"caller {index}", rate)
     allowances.of("first", rate).charge()
+
+
+def test_several_views_are_owed_if_they_are_more_than_there_was() -> None:
+    """Six of a bucket of two: let in once, and the next waits until they are paid for; the day's count has them all."""
+    clock = Clock(0.0)
+    allowance = Allowance(Rate(images_per_s=1.0, burst=2, images_per_day=7), monotonic=clock, wall=Clock(0.0))
+    allowance.charge(6)
+    with pytest.raises(RateLimited) as refused:
+        allowance.charge()
+    assert refused.value.retry_after_s == pytest.approx(5.0)
+    clock.now_s += 5
+    allowance.charge()
+    with pytest.raises(QuotaExceeded):
+        clock.now_s += 9
+        allowance.check()
