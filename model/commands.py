@@ -8,6 +8,7 @@ from model.evaluate_command import evaluate
 from model.export_command import architectures, export
 from model.proposals_command import app as proposals
 from model.quantise_command import quantise
+from model.trade_off_command import trade_off
 from model.train_command import train
 from service.logs import configure_logs
 
@@ -24,6 +25,7 @@ app.command()(train)
 app.command()(export)
 app.command()(architectures)
 app.command()(evaluate)
+app.command("trade-off")(trade_off)
 app.command()(calibrate)
 app.command()(quantise)
 app.command()(compare_classics)

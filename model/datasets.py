@@ -7,7 +7,7 @@ Shape shorthand in this package:  N images · H, W height and width · D objects
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,11 @@ class CocoSplit:
 
     def image_path(self, image: dict[str, Any]) -> Path:
         return self.image_dir / str(image["file_name"])
+
+    def evenly(self, count: int | None) -> "CocoSplit":
+        """That many of the images, evenly over the split; all of them without a count, or where there are fewer."""
+        count = min(count or len(self.images), len(self.images))
+        return replace(self, images=tuple(self.images[i * len(self.images) // count] for i in range(count)))
 
     def document(self) -> dict[str, Any]:
         """As a COCO annotation file would hold it; ids count from 1, as pycocotools takes 0 for "none"."""

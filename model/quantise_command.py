@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,8 +59,8 @@ def quantise(
             raise NotQuantised(f"{root} is there already; choose another --version or --out")
         plan = _Plan(
             source,
-            replace(calibration, images=_spread(calibration, calibration_images)),
-            replace(judged_on, images=_spread(judged_on, images)),
+            calibration.evenly(calibration_images),
+            judged_on.evenly(images),
             method,
             max_drop,
             root,
@@ -68,12 +68,6 @@ def quantise(
         _make(plan)
     except (DatasetInvalid, NotQuantised) as error:
         raise failure(error) from error
-
-
-def _spread(data: CocoSplit, count: int | None) -> tuple[dict[str, Any], ...]:
-    """That many images, evenly over the split."""
-    count = min(count or len(data.images), len(data.images))
-    return tuple(data.images[index * len(data.images) // count] for index in range(count))
 
 
 def _make(plan: _Plan) -> None:

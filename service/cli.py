@@ -241,6 +241,14 @@ def calibrate(context: typer.Context) -> None:
     _run_model_command("calibrate", context)
 
 
+@app.command(
+    "trade-off", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def trade_off(context: typer.Context) -> None:
+    """AP against latency and size for variants of a bundle: a table and a plot."""
+    _run_model_command("trade-off", context)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def quantise(context: typer.Context) -> None:
     """Make an int8 bundle of one, if that costs no more AP than allowed."""
