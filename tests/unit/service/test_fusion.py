@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -55,6 +55,7 @@ SIDES = st.integers(4, 24).map(float)
 ROWS = st.tuples(st.integers(1, 2), st.integers(1, 997), CORNERS, CORNERS, SIDES, SIDES)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(ROWS, max_size=8), min_size=1, max_size=4))
 def test_boxes_are_fused_as_the_paper_says(drawn: list[list[tuple[int, int, float, float, float, float]]]) -> None:
     """Any boxes of any views: the same objects, scores and boxes as the paper's steps give."""
