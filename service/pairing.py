@@ -1,9 +1,8 @@
 """
 What a candidate saw beside what the stable model saw in the same image: object by object, then in one word.
 
-Two answers are paired one to one, those that overlap most first. Where boxes of one answer overlap each other less than
-match_iou, as after NMS, a box can hardly have two partners to choose from, so taking the best first loses nothing to an
-optimal assignment; and unlike that, it gives every pair the same partners whichever answer is called stable.
+Two answers are paired one to one so that all partners together overlap most, one of the same label counting for a whole
+overlap more. The assignment is exact, and each pair has the same partners whichever answer is called stable.
 """
 
 from collections import Counter
@@ -15,11 +14,13 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from service.assignment import assignment
 from service.detections import Detections, RleMask
 from service.mask_overlap import mask_iou
 
 Outcome = Literal["agree", "missed", "extra", "relabelled", "moved", "mask_changed", "score_shifted", "candidate_error"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+_NEARER_SCORE = 1e-6  # of an overlap
 _GRAVEST_FIRST: tuple[Outcome, ...] = ("missed", "extra", "relabelled", "moved", "mask_changed", "score_shifted")
 
 
@@ -115,18 +116,21 @@ def _seen(found: Detections, index: int, outcome: Outcome) -> Seen:
 
 
 def _partners(stable: Detections, candidate: Detections, least_iou: float) -> list[tuple[int, int, float]]:
-    """(stable, candidate, IoU): partners of the same label first, then those left over whatever their label."""
+    """(stable, candidate, IoU): what overlaps by least_iou, by IoU and label; of equals, by the nearer score."""
     ious = box_ious(stable.boxes_xyxy, candidate.boxes_xyxy)
     same = np.array(stable.labels, object)[:, None] == np.array(candidate.labels, object)[None, :]
-    rows, columns = np.nonzero(ious >= least_iou)
-    order = np.lexsort((columns, rows, -ious[rows, columns], ~same[rows, columns]))
-    taken, taken_there, found = set(), set(), []
-    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-        if row not in taken and column not in taken_there:
-            taken.add(row)
-            taken_there.add(column)
-            found.append((row, column, float(ious[row, column])))
-    return found
+    apart = np.abs(stable.scores[:, None].astype(np.float64) - candidate.scores[None, :])
+    gains = np.where(ious >= least_iou, ious + same + _NEARER_SCORE * (1 - apart), 0.0)
+    if _order(stable) <= _order(candidate):  # the same one of two equal assignments, from whichever side
+        partners = assignment(gains)
+    else:
+        partners = sorted((row, column) for column, row in assignment(gains.T))
+    return [(row, column, float(ious[row, column])) for row, column in partners]
+
+
+def _order(found: Detections) -> tuple[bytes, bytes, tuple[str, ...]]:
+    """Any order of answers that does not know which of them is called stable."""
+    return found.boxes_xyxy.tobytes(), found.scores.tobytes(), found.labels
 
 
 def _match(

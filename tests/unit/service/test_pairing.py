@@ -129,6 +129,44 @@ def test_after_nms_the_best_first_finds_as_many_partners_as_an_optimal_assignmen
     assert len(compared(stable, candidate).matches) == int((ious[rows, columns] >= 0.5).sum())
 
 
+def gains_of(stable: Detections, candidate: Detections) -> np.ndarray:
+    ious = box_ious(stable.boxes_xyxy, candidate.boxes_xyxy)
+    same = np.array(stable.labels)[:, None] == np.array(candidate.labels)[None, :]
+    return np.where(ious >= 0.5, ious + same, 0.0)
+
+
+crowds = st.lists(
+    st.tuples(
+        st.tuples(st.integers(0, 6), st.integers(0, 6)).map(lambda b: (b[0], b[1], b[0] + 12, b[1] + 12)),
+        st.sampled_from(["cell", "platelet"]),
+        st.floats(0.5, 1),
+    ),
+    min_size=1,
+    max_size=8,
+).map(lambda objects: answer(*objects))
+
+
+@given(crowds, crowds)
+def test_in_a_crowd_partners_overlap_as_much_in_all_as_an_independent_solver_makes_them(
+    stable: Detections, candidate: Detections
+) -> None:
+    """Where the best first would take a box that another one needs more."""
+    gains = gains_of(stable, candidate)
+    rows, columns = linear_sum_assignment(gains, maximize=True)
+    matches = compared(stable, candidate).matches
+    assert sum(gains[match.stable, match.candidate] for match in matches) == pytest.approx(gains[rows, columns].sum())
+    assert len({match.stable for match in matches}) == len({match.candidate for match in matches}) == len(matches)
+
+
+def test_a_box_is_left_to_the_one_that_has_no_other() -> None:
+    """The best first would pair the middle two, and miss one and add one."""
+    stable = answer(((0, 0, 20, 20), "cell", 0.9), ((0, 5, 20, 25), "cell", 0.9))
+    candidate = answer(((0, 4, 20, 24), "cell", 0.9), ((0, 10, 20, 30), "cell", 0.9))
+    pairing = compared(stable, candidate)
+    assert [(match.stable, match.candidate) for match in pairing.matches] == [(0, 0), (1, 1)]
+    assert pairing.missed == pairing.extra == ()
+
+
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.floats(0, 1))
 def test_mask_overlap_is_that_of_pycocotools(seed: int, density: float, other_density: float) -> None:
     rng = np.random.default_rng(seed)
