@@ -33,6 +33,7 @@ def create_server(
     selector: str,
     horizon_s: float,
     warm_up_s: float = 0.0,
+    window_s: float = 30.0,
 ) -> ThreadingHTTPServer:
     """Answers from everything counted in the last horizon_s: a candidate's name is its own, so that is its rollout."""
 
@@ -40,7 +41,8 @@ def create_server(
 
     def verdict_on(candidate: str) -> Verdict:
         now = time.time()
-        verdict = look(prometheus, Rollout(candidate, selector, None, warm_up_s), policy, now - horizon_s, now)
+        asked = Rollout(candidate, selector, None, warm_up_s, window_s)
+        verdict = look(prometheus, asked, policy, now - horizon_s, now)
         told.verdict_given(verdict, now)
         return verdict
 
@@ -79,12 +81,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         wanted = _FLAGGER.get(urlsplit(self.path).path)
-        length = int(self.headers.get("Content-Length") or 0)
-        if wanted is None or length > _MOST_BODY_BYTES:
+        length = self.headers.get("Content-Length", "0")
+        if wanted is None or not length.isdecimal() or int(length) > _MOST_BODY_BYTES:
             self._answer(404, {"error": f"expected one of {', '.join(_FLAGGER)}"})
             return
         try:
-            candidate = json.loads(self.rfile.read(length))["metadata"]["candidate"]
+            candidate = json.loads(self.rfile.read(int(length)))["metadata"]["candidate"]
         except (ValueError, KeyError, TypeError):
             candidate = ""
         if not _is_name(candidate):
