@@ -76,6 +76,8 @@ def serve(
     disagreement: options.Margin = 0.05,
     floor: options.Floor = 0.0,
     errors: options.Errors = 0.002,
+    error_times: options.ErrorTimes = 1.25,
+    window_s: options.Window = 30,
     share: options.Share = None,
     warm_up_s: options.WarmUp = 0.0,
 ) -> None:
@@ -85,8 +87,9 @@ def serve(
     from deploy.judge.shadow_gate import Policy
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as a container's first process it would not stop otherwise
-    policy = Policy(errors=errors, disagreement=disagreement, floor=floor, share=share)
-    with create_server(host, port, Prometheus(prometheus), policy, selector, horizon_minutes * 60, warm_up_s) as server:
+    policy = Policy(errors=errors, disagreement=disagreement, floor=floor, share=share, error_times=error_times)
+    times = horizon_minutes * 60, warm_up_s, window_s
+    with create_server(host, port, Prometheus(prometheus), policy, selector, *times) as server:
         typer.echo(f"listening on http://{host}:{server.server_address[1]}")
         server.serve_forever()
 

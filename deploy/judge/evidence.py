@@ -41,6 +41,20 @@ def log_wealth_below(counts: ArrayLike, values: ArrayLike, mean: float) -> Float
     return log_wealth_above(counts, 1 - np.asarray(values, np.float64), 1 - mean)
 
 
+def log_wealth_of_share(own: ArrayLike, both: ArrayLike, share: ArrayLike) -> Floats:
+    """
+    Log wealth (..., stakes) against "of `both` events in a stratum at most `share` are expected to be its `own`".
+
+    own, both and share (...), share in (0, 1): one stratum each, to be added up over strata; later ones may be split
+    otherwise. For own and other trials of a stratum n and m, equal odds of the event in all of them make share
+    n / (n + m); odds at most r >= 1 times as high make it at most r n / (r n + m), whatever the odds themselves. Given
+    `both`, own is then a sum of independent events (Vatutin & Mikhailov 1982), so binomial counts vary no less
+    (Hoeffding 1956), and the bets are worth at most 1.
+    """
+    mine, all_of_them, fair = (np.asarray(each, np.float64)[..., None] for each in (own, both, share))
+    return np.asarray(mine * np.log1p(STAKES) - all_of_them * np.log1p(STAKES * fair))
+
+
 def log_e(log_wealth: Floats) -> Floats:
     """The log e-value (...): the log of the average wealth over the stakes (..., stakes)."""
     top = log_wealth.max(-1)

@@ -1,12 +1,12 @@
 """What is asked of a candidate, one bounded mean each, and what has been learned of it so far."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from deploy.judge.confidence import mean_interval
-from deploy.judge.evidence import Floats, log_e_above, log_e_below, threshold
+from deploy.judge.evidence import Floats, log_e, log_e_above, log_e_below, log_wealth_of_share, threshold
 
 State = Literal["worse", "fine", "open"]
 
@@ -81,3 +81,43 @@ def read(guard: Guard, tally: Tally, alpha_rollback: float, alpha_promote: float
         state = "fine"
     interval = mean_interval(tally.counts, tally.low, tally.high, 0.05)
     return Reading(guard, tally.total, mean, interval, worse, fine, state)
+
+
+@dataclass(frozen=True)
+class Harm:
+    """
+    What a candidate may have a share of, and `times` as much as the stable model has of the same, whatever that is.
+
+    guard.margin is that share. Both must be exceeded to roll back; none of it is needed to promote.
+    """
+
+    guard: Guard
+    times: float  # at least 1
+
+
+@dataclass(frozen=True)
+class Counted:
+    """events among total trials of the candidate's; own of both arms' events in each stratum, and the fair share."""
+
+    events: float
+    total: float
+    own: Floats  # (S,)
+    both: Floats  # (S,)
+    fair: Floats  # (S,), in (0, 1): the candidate's at the most that is allowed
+
+
+def read_harm(harm: Harm, seen: Counted, alpha_rollback: float, alpha_promote: float) -> Reading:
+    """
+    Two claims, that the share is allowed and that the stable model has as much, are both to be given up to roll back.
+
+    Whichever of them is true gives evidence against itself of at most 1 in the mean, so the lesser of the two is
+    evidence against "one of them is true".
+    """
+    guard, tally = harm.guard, Tally.of_events(seen.events, seen.total)
+    alone = read(guard, tally, alpha_rollback, alpha_promote)
+    compared = float(log_e(log_wealth_of_share(seen.own, seen.both, seen.fair).sum(0)))
+    worse = min(alone.log_e_worse, compared)
+    state: State = "open" if alone.state == "worse" else alone.state
+    if worse >= threshold(alpha_rollback * guard.weight):
+        state = "worse"
+    return replace(alone, log_e_worse=worse, state=state)

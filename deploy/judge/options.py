@@ -21,6 +21,10 @@ Rate = Annotated[float, typer.Option(min=0, help="Pairs a minute: requests a min
 Margin = Annotated[float, typer.Option(min=0, max=1, help="Disagreement allowed above the floor.")]
 Floor = Annotated[float, typer.Option(min=0, max=1, help="Disagreement of two stable replicas.")]
 Errors = Annotated[float, typer.Option(min=0, max=1, help="Share of images the candidate may fail on.")]
+ErrorTimes = Annotated[
+    float, typer.Option(min=1, help="Times as many errors a request of split traffic as the other releases have.")
+]
+Window = Annotated[int, typer.Option(min=1, help="Seconds of split traffic compared at a time; a scrape or more.")]
 Share = Annotated[
     float | None,
     typer.Option(min=0.0001, max=0.9999, help="Share of requests shadowed, as set: checked. Unset: it is not."),

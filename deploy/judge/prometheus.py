@@ -8,9 +8,13 @@ from typing import Any
 
 import httpx
 
+from deploy.judge.arms import NO_ARMS, Arms, Series, arms_of
 from deploy.judge.details import ShadowDetails
 from deploy.judge.shadow_gate import Buckets, ShadowCounts
 
+_FAILED = "engine_failed|bundle_invalid|internal|deadline_exceeded"  # refusals say how many pods an arm has
+_LOOK_BACK_S, _SETTLED_S = 300.0, 2.0  # where counters stood before; until a scrape under way is kept
+_MOST_WINDOWS = 10_000  # Prometheus answers with 11 000 points of a series at most
 _MOST_POINTS = 1_000  # of a series: over hours it is scraped less often, and a judge has little memory
 _DIFFERENCES = {
     "box_iou": "overlap of the boxes",
@@ -77,6 +81,29 @@ class Prometheus:
             {side: histogram("work_seconds", f'side="{side}"') for side in ("stable", "candidate")},
         )
 
+    def arms(self, candidate: str, selector: str, start: float, end: float, window_s: float) -> Arms:
+        """
+        Requests and errors by release (`rcnn_release_info`), in whole windows of the clock between two times.
+
+        Read as last seen in each window, so that what a pod counted before it went is counted. Callers' own errors and
+        refusals are left out. Over days windows grow. Raises PrometheusUnavailable.
+        """
+        while end - start > window_s * _MOST_WINDOWS:
+            window_s *= 2
+        since, until = math.ceil(start / window_s) * window_s, (end - _SETTLED_S) // window_s * window_s
+        if until <= since:
+            return NO_ARMS
+        first = since - math.ceil(_LOOK_BACK_S / window_s) * window_s
+
+        def rows(family: str, *matchers: str) -> list[Series]:
+            narrowed = ",".join(part for part in (*matchers, selector) if part)
+            latest = f"last_over_time({family}{{{narrowed}}}[{window_s:g}s])"
+            by_pod = f"sum without (version, outcome) ({latest})"
+            return [_series(row) for row in self._ask(by_pod, first, until, window_s)]
+
+        requests, errors = (rows("rcnn_requests_total", f'outcome=~"{o}"') for o in (f"ok|{_FAILED}", _FAILED))
+        return arms_of(candidate, rows("rcnn_release_info"), requests, errors, since)
+
     def _buckets(self, family: str, matchers: str, start: float, end: float) -> Buckets:
         under = _by("le", self._series(f"{family}_bucket{{{matchers}}}", start, end))
         edges = sorted((float(edge), count) for edge, count in under.items())
@@ -87,7 +114,10 @@ class Prometheus:
         return Buckets([edge for edge, _ in edges] or [math.inf], counts or [0.0])
 
     def _series(self, query: str, start: float, end: float) -> list["_Growth"]:
-        sent: dict[str, str | float] = {"query": query, "start": start, "end": end, "step": _step(start, end)}
+        return [_growth(row, start) for row in self._ask(query, start, end, _step(start, end))]
+
+    def _ask(self, query: str, start: float, end: float, step: float) -> list[Mapping[str, Any]]:
+        sent: dict[str, str | float] = {"query": query, "start": start, "end": end, "step": step}
         try:
             response = httpx.get(f"{self.url.rstrip('/')}/api/v1/query_range", params=sent, timeout=self.timeout_s)
             body = response.json()
@@ -95,7 +125,12 @@ class Prometheus:
             raise PrometheusUnavailable(f"{self.url}: {type(error).__name__} {error}") from error
         if body.get("status") != "success":
             raise PrometheusUnavailable(f"{self.url}: {body.get('error', response.status_code)}")
-        return [_growth(row, start) for row in body["data"]["result"]]
+        found: list[Mapping[str, Any]] = body["data"]["result"]
+        return found
+
+
+def _series(row: Mapping[str, Any]) -> Series:
+    return Series(row["metric"], [(float(at), float(value)) for at, value in row["values"]])
 
 
 @dataclass(frozen=True)

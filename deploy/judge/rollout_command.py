@@ -45,6 +45,8 @@ def rollout(
     disagreement: options.Margin = 0.05,
     floor: options.Floor = 0.0,
     errors: options.Errors = 0.002,
+    error_times: options.ErrorTimes = 1.25,
+    window_s: options.Window = 30,
     share: options.Share = None,
     warm_up_s: options.WarmUp = 0.0,
     api: Annotated[str | None, typer.Option(help="Kubernetes' API; the one of the cluster this runs in.")] = None,
@@ -71,8 +73,8 @@ def rollout(
         _refuse(f"--weights {error}")
     split = Split(_cluster(api, token_file, ca_file), routes, stable, canary)
     steps = Steps(rising, least_s, horizon_minutes * 60, every_s, undecided_means)
-    asked, start = Rollout(candidate, selector, twin, warm_up_s), time.time() if since is None else since
-    policy = Policy(errors=errors, disagreement=disagreement, floor=floor, share=share)
+    asked, start = Rollout(candidate, selector, twin, warm_up_s, window_s), time.time() if since is None else since
+    policy = Policy(errors=errors, disagreement=disagreement, floor=floor, share=share, error_times=error_times)
     verdict = _climb(split, steps, lambda: look(Prometheus(prometheus), asked, policy, start, time.time()))
     options.give(verdict, out, key, as_json)
 

@@ -12,18 +12,20 @@ _SIZES = ("small", "medium", "large")
 
 
 def evidence_section(verdict: Verdict, looks: Sequence[Look]) -> Iterator[str]:
-    """One chart a guard; nothing before there are two looks."""
-    if len(looks) < 2:
-        return
+    """One chart a guard that was read at two looks or more: split traffic may come later than pairs, or before them."""
+    read = {f.name: [look for look in looks if f.name in look.log_e] for f in verdict.findings}
     drawn = "".join(
-        charts.evidence(finding.name, looks, (finding.figures["log_e_rollback"], finding.figures["log_e_promote"]))
-        for finding in verdict.findings
-        if all(finding.name in look.log_e for look in looks)
+        charts.evidence(f.name, read[f.name], (f.figures["log_e_rollback"], f.figures["log_e_promote"]))
+        for f in verdict.findings
+        if len(read[f.name]) > 1
     )
+    if not drawn:
+        return
     yield (
         "<h2>Evidence over time</h2><p>How strongly the pairs speak <b class='worse'>against</b> and "
         "<b class='fine'>for</b> the candidate (e-values). Above its dotted line each is enough, at whatever look; "
-        f"one line in red rolls back, all in green promote.</p><div class='charts'>{drawn}</div>"
+        f"one line in red rolls back; all in green promote, slow tail and split errors aside.</p>"
+        f"<div class='charts'>{drawn}</div>"
     )
 
 

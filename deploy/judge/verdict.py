@@ -22,12 +22,13 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was asked, what was found, in words and in figures."""
+    """One thing that was asked, what was found, in words and in figures. Promoting waits for what is required."""
 
     name: str
     state: State
     sentence: str
     figures: Mapping[str, Any]
+    is_required: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ class Verdict:
 
 def decide(subject: Mapping[str, Any], findings: Sequence[Finding], unfit: Sequence[str] = ()) -> Verdict:
     """
-    Roll back if anything is worse, promote if everything is fine, else undecided.
+    Roll back if anything is worse, promote if everything required is fine, else undecided.
 
     Evidence that is unfit (nothing measured, traffic not split as stated) decides nothing, least of all a rollback.
     """
     worse = [finding.sentence for finding in findings if finding.state == "worse"]
-    still_open = [finding.sentence for finding in findings if finding.state == "open"]
+    still_open = [finding.sentence for finding in findings if finding.state == "open" and finding.is_required]
     if unfit:
         decision, reasons = Decision.UNDECIDED, list(unfit)
     elif worse:

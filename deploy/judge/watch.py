@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from deploy.judge.confidence import mean_interval
 from deploy.judge.prometheus import NothingCounted, Prometheus, PrometheusUnavailable
-from deploy.judge.shadow_gate import Policy, ShadowCounts, judge, tallies
+from deploy.judge.shadow_gate import Policy, ShadowCounts, judge, judge_arms, tallies
 from deploy.judge.verdict import Decision, Verdict, decide
 
 
@@ -18,25 +18,36 @@ class Rollout:
     selector: str = ""
     twin: str | None = None
     warm_up_s: float = 0.0  # after the first pair; what is counted by then is no evidence
+    window_s: float = 30.0  # in which requests to both arms are compared, whole seconds; not shorter than scrapes
 
 
 def look(prometheus: Prometheus, rollout: Rollout, policy: Policy, start: float, end: float) -> Verdict:
     """
-    The verdict on everything counted between start and end, seconds since the epoch.
+    The verdict on everything counted between start and end, seconds since the epoch, of pairs and of split traffic.
 
     Where nothing can be measured it is undecided and says why.
     """
     subject = {"candidate": rollout.candidate, "selector": rollout.selector, "from": start, "to": end}
     try:
-        counts = prometheus.shadow_counts(rollout.candidate, rollout.selector, start, end)
-        if rollout.warm_up_s:
-            counts = _warm(prometheus, rollout, counts, end)
-        floor = policy.floor if rollout.twin is None else _floor(prometheus, rollout, policy, start, end)
+        arms = prometheus.arms(rollout.candidate, rollout.selector, start, end, rollout.window_s)
+        arms = arms.after_warm_up(rollout.warm_up_s)
+        try:
+            counts, floor = _of_pairs(prometheus, rollout, policy, start, end)
+        except NothingCounted as error:
+            return judge_arms(arms, policy, subject, [str(error)])
     except PrometheusUnavailable as error:
         return decide(subject, [], [f"Prometheus cannot be asked: {error}"])
-    except NothingCounted as error:
-        return decide(subject, [], [str(error)])
-    return judge(counts, replace(policy, floor=floor), {**subject, "floor": floor})
+    return judge(replace(counts, arms=arms), replace(policy, floor=floor), {**subject, "floor": floor})
+
+
+def _of_pairs(
+    prometheus: Prometheus, rollout: Rollout, policy: Policy, start: float, end: float
+) -> tuple[ShadowCounts, float]:
+    """What is counted of pairs, and the floor. Raises NothingCounted."""
+    counts = prometheus.shadow_counts(rollout.candidate, rollout.selector, start, end)
+    if rollout.warm_up_s:
+        counts = _warm(prometheus, rollout, counts, end)
+    return counts, policy.floor if rollout.twin is None else _floor(prometheus, rollout, policy, start, end)
 
 
 def _warm(prometheus: Prometheus, rollout: Rollout, counts: ShadowCounts, end: float) -> ShadowCounts:

@@ -32,6 +32,8 @@ def watch(
     disagreement: options.Margin = 0.05,
     floor: options.Floor = 0.0,
     errors: options.Errors = 0.002,
+    error_times: options.ErrorTimes = 1.25,
+    window_s: options.Window = 30,
     share: options.Share = None,
     warm_up_s: options.WarmUp = 0.0,
     samples: Annotated[str | None, typer.Option(help="samples_url of the stable pods: the worst are drawn.")] = None,
@@ -49,11 +51,11 @@ def watch(
     from deploy.judge.watch import Rollout, at_horizon
     from deploy.judge.watch import watch as looks
 
-    policy = Policy(errors=errors, disagreement=disagreement, floor=floor, share=share)
+    policy = Policy(errors=errors, disagreement=disagreement, floor=floor, share=share, error_times=error_times)
     if pairs_per_minute is not None:
         print_plan(policy, pairs_per_minute, horizon_minutes)
     start, server, history = time.time() if since is None else since, Prometheus(prometheus), History()
-    rollout = Rollout(candidate, selector, twin, warm_up_s)
+    rollout = Rollout(candidate, selector, twin, warm_up_s, window_s)
     for verdict in looks(server, rollout, policy, horizon_minutes * 60, every_s, start):
         history.add(verdict)
         pairs = verdict.subject.get("pairs", "no")

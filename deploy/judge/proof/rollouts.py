@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from deploy.judge.evidence import Floats, log_e_above, log_e_below, threshold
 from deploy.judge.guards import Guard, Tally
+from deploy.judge.proof.harms import tail_worse
 from deploy.judge.proof.pairs import Pairs
-from deploy.judge.shadow_gate import Buckets, Policy, ShadowCounts, tallies
+from deploy.judge.shadow_gate import Buckets, Policy, ShadowCounts, slow_tail, tallies
 
 _AT_ONCE = 250  # rollouts in memory together
 
@@ -63,13 +64,27 @@ def chances_of(pairs: Pairs, policy: Policy) -> list[tuple[Guard, Tally]]:
     return list(zip(policy.guards(), found, strict=True))
 
 
+def tail_chances(pairs: Pairs, policy: Policy) -> Floats:
+    """(3,): of a pair much slower, much quicker, and neither, as the judge counts them."""
+    seen = slow_tail(Buckets.of(pairs.slowdown.tolist(), SLOWDOWN_EDGES), policy)
+    slower, extreme = float(seen.own[0]), float(seen.both[0])
+    return np.array([slower, extreme - slower, seen.total - extreme]) / seen.total
+
+
 def roll_out(
-    chances: Sequence[tuple[Guard, Tally]], policy: Policy, rollouts: int, horizon: int, step: int, seed: int = 0
+    chances: Sequence[tuple[Guard, Tally]],
+    policy: Policy,
+    rollouts: int,
+    horizon: int,
+    step: int,
+    tail: Floats | None = None,
+    seed: int = 0,
 ) -> Spoken:
     """
     `rollouts` streams of `horizon` pairs drawn at these chances, looked at every `step` pairs; the first answer counts.
 
-    A pair's guards are drawn apart from each other: the union bound holds however they hang together.
+    tail: chances (3,) of a pair much slower, much quicker, and neither. A pair's guards are drawn apart from each
+    other: the union bound holds however they hang together.
     """
     rng = np.random.default_rng(seed)
     looks = horizon // step
@@ -81,6 +96,8 @@ def roll_out(
             counts = rng.multinomial(step, tally.counts / tally.counts.sum(), (some, looks)).cumsum(1)
             worse |= log_e_above(counts, tally.low, guard.tolerated) >= threshold(policy.alpha_rollback * guard.weight)
             fine &= log_e_below(counts, tally.high, guard.margin) >= threshold(policy.alpha_promote)
+        if tail is not None:
+            worse |= tail_worse(tail, policy, (some, looks), step, rng)
         seen = step * np.arange(1, looks + 1) >= policy.least_pairs
         first_worse, first_fine = (_first(answer & seen, looks) for answer in (worse, fine))
         decisions.append(np.where(first_worse <= first_fine, -1, 1) * (np.minimum(first_worse, first_fine) < looks))
@@ -97,17 +114,17 @@ def at_the_margin(policy: Policy) -> list[tuple[Guard, Tally]]:
 
 def ever_rolled_back(
     chances: Sequence[tuple[Guard, Tally]], policy: Policy, rollouts: int, horizon: int, step: int
-) -> float:
-    """Share of rollouts in which any look says worse, whether or not promotion would have come first."""
+) -> NDArray[np.bool_]:
+    """(rollouts,): whether any look says that a guard is worse, had promotion not come first."""
     rng = np.random.default_rng(1)
-    looks, hits = horizon // step, 0
+    looks, found = horizon // step, []
     for start in range(0, rollouts, _AT_ONCE):
         some = min(_AT_ONCE, rollouts - start)
         worse = np.zeros(some, bool)
         for guard, tally in chances:
             worse |= _crossed(guard, tally, threshold(policy.alpha_rollback * guard.weight), (some, looks), step, rng)
-        hits += int(worse.sum())
-    return hits / rollouts
+        found.append(worse)
+    return np.concatenate(found)
 
 
 def _crossed(

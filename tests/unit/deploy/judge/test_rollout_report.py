@@ -41,7 +41,7 @@ def test_a_report_shows_the_evidence_of_every_look_and_agreement_by_class_and_si
     write_report(tmp_path / "report.html", seen(2500), looks=history.looks, details=details)
     page = (tmp_path / "report.html").read_text()
     curves = re.findall(r'<polyline class="(worse|fine)" points="([^"]+)"', page)
-    assert len(curves) == 6 and all(len(points.split()) == 3 for _, points in curves)
+    assert len(curves) == 8 and all(len(points.split()) == 3 for _, points in curves)
     assert "<td>RBC</td><td>100</td><td>90.0%</td>" in page
     assert "<td>small</td><td>105</td><td>90.5%</td>" in page
     assert "&lt;b&gt;" in page and "<b></td>" not in page

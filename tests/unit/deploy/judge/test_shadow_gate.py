@@ -7,6 +7,7 @@ import pytest
 
 from deploy.judge.evidence import log_e_above, threshold
 from deploy.judge.prometheus import grown
+from deploy.judge.proof.harms import tail_ever_worse
 from deploy.judge.proof.pairs import Pairs, Release
 from deploy.judge.proof.rollouts import _least_events, at_the_margin, chances_of, ever_rolled_back, roll_out
 from deploy.judge.shadow_gate import Buckets, Policy, ShadowCounts, judge
@@ -77,7 +78,7 @@ def test_counters_grow_over_restarts(values: list[float], from_start: bool, grow
 
 def test_releases_at_their_margins_are_rolled_back_by_no_more_than_alpha() -> None:
     policy = Policy(alpha_rollback=0.05)
-    assert ever_rolled_back(at_the_margin(policy), policy, 500, 1000, 10) <= 0.05
+    assert ever_rolled_back(at_the_margin(policy), policy, 500, 1000, 10).mean() <= 0.05
 
 
 def test_the_events_it_takes_are_the_fewest_that_any_look_would_roll_back_for() -> None:
@@ -100,3 +101,29 @@ def test_a_bad_release_is_rolled_back_in_simulated_rollouts_and_its_twin_promote
     spoken = roll_out(chances_of(bad, Policy()), Policy(), 50, 4000, 10)
     assert spoken.share(-1) == 1 and (spoken.median_pairs(-1) or 0) <= 500
     assert roll_out(chances_of(good, Policy()), Policy(), 50, 4000, 10).share(1) == 1
+
+
+def paces(**seen: int) -> ShadowCounts:
+    """Images by how many times the stable model's work they took: slow 3, fast 1/3, rest 1."""
+    values = [3.0] * seen.get("slow", 0) + [1 / 3] * seen.get("fast", 0) + [1.0] * seen["rest"]
+    images = {"agree": float(len(values))}
+    edges = (0.25, 0.5, 2 / 3, 0.8, 1 / 1.1, 1, 1.1, 1.25, 1.5, 2, 4)
+    return ShadowCounts(images, Buckets.of([0.0] * len(values), SHARES), Buckets.of(values, edges))
+
+
+@pytest.mark.parametrize(
+    "seen, decision",
+    [
+        (paces(slow=100, rest=200), "rollback"),  # one image in three, which no median shows
+        (paces(slow=700, fast=600, rest=1000), "promote"),  # a busy machine: both are often slow
+        (paces(slow=150, rest=1850), "promote"),  # rarer than is allowed
+    ],
+)
+def test_images_much_slower_now_and_then_roll_back_unless_stable_s_are_too(seen: ShadowCounts, decision: str) -> None:
+    verdict = judge(seen, Policy(), {})
+    assert verdict.decision.value == decision, verdict.reasons
+    assert verdict.findings[-1].name == "slow tail"
+
+
+def test_slow_tails_at_their_limits_are_rolled_back_by_no_more_than_alpha() -> None:
+    assert tail_ever_worse(Policy(alpha_rollback=1.0), 400, 1000, 10).mean() <= 0.05
