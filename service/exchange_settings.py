@@ -10,6 +10,7 @@ from service.sampling.choosing import Plan
 from service.sampling.sampler import MOST_SWEEP_S, Sampler, SamplingObserver
 from service.sampling.seal import read_seal
 from service.sampling.store import SampleStore
+from service.security.certificates import trusting
 from service.settings import Settings
 from service.shadow import Candidate, PairReader, Shadow, ShadowObserver
 
@@ -17,6 +18,7 @@ from service.shadow import Candidate, PairReader, Shadow, ShadowObserver
 def shadow_from(
     settings: Settings, observer: ShadowObserver, reader: PairReader | None, models: Models
 ) -> Shadow | None:
+    """Raises FileUnusable."""
     if not settings.shadow_url:
         return None
     candidate = Candidate(
@@ -26,6 +28,8 @@ def shadow_from(
         settings.shadow_share,
         settings.shadow_timeout_ms / 1e3,
         int(settings.shadow_queue_mb * 1e6),
+        settings.shadow_key,
+        trusting(settings.shadow_ca) if settings.shadow_ca else None,
     )
 
     def class_thresholds(name: str) -> Mapping[str, float]:

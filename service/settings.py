@@ -103,6 +103,10 @@ class Settings(BaseSettings):
     """Share of the requests that the candidate is asked too."""
     shadow_timeout_ms: float = Field(10_000.0, gt=0)
     """How long the candidate may take; beyond it the pair counts as candidate_error."""
+    shadow_key: Path | None = None
+    """File with the API key that the candidate is asked with, one of this service's own and never a client's."""
+    shadow_ca: Path | None = None
+    """PEM file with the authority of the candidate's certificate, read at start. Unset: the system's authorities."""
     shadow_queue_mb: float = Field(32.0, gt=0)
     """Encoded images that may wait for the candidate, in millions of bytes; beyond it they are dropped and counted."""
     prepare_threads: int = Field(2, gt=0)

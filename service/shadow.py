@@ -2,7 +2,8 @@
 A share of the requests asked again of a candidate, beside the answers given to clients: what differs is counted.
 
 Clients never wait for it: a question goes into a queue bounded in bytes, or is dropped and counted. The candidate gets
-the image and the options, built anew: no header of the client's, and so no credentials, ever leave this process.
+the image and the options, built anew: no header of the client's, and so none of their credentials, ever leave this
+process. Where the candidate asks for a key, it is shown one of this service's own.
 
 A candidate that says which release it is (X-Release) is counted under that name. Behind one address there may be first
 one release, then the next, and between rollouts this very one: itself it asks only now and then, and counts no pairs.
@@ -11,10 +12,12 @@ one release, then the next, and between rollouts this very one: itself it asks o
 import asyncio
 import random
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -27,7 +30,7 @@ from service.shadow_metrics import Work
 if TYPE_CHECKING:
     import httpx
 
-_TOO_MANY_REQUESTS = 429
+_TOO_MANY_REQUESTS, _NOT_LET_IN = 429, (401, 403)
 _SAME_RELEASE_REST_S = 15.0  # between looks whether a candidate has come to the address
 _RELEASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -64,6 +67,8 @@ class Candidate:
     share: float  # of requests, 0 to 1
     timeout_s: float
     queue_bytes: int
+    key_file: Path | None = None  # an API key, read for each question: it may change
+    trusted: ssl.SSLContext | None = None  # whose certificates are believed; None: the system's authorities
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,10 @@ class CandidateFailed(Exception):
 
 class CandidateRefused(Exception):
     """The candidate has too much to do: says nothing about what it would have seen."""
+
+
+class NotLetIn(Exception):
+    """Key or certificate are not taken by one side or the other: says nothing about the candidate's model."""
 
 
 class SameRelease(Exception):
@@ -110,7 +119,10 @@ class Shadow:
     def start(self) -> None:
         import httpx
 
-        self._client = httpx.AsyncClient(base_url=self._candidate.url, timeout=self._candidate.timeout_s)
+        trusted = self._candidate.trusted or True
+        self._client = httpx.AsyncClient(
+            base_url=self._candidate.url, timeout=self._candidate.timeout_s, verify=trusted
+        )
         # One at a time: questions that met in a batch would count the work of both, and look slow.
         self._task = asyncio.create_task(self._ask_on())
 
@@ -161,6 +173,8 @@ class Shadow:
             self._rest_until_s = time.monotonic() + _SAME_RELEASE_REST_S
         except CandidateRefused:
             self._observer.shadow_dropped("refused")
+        except NotLetIn:
+            self._observer.shadow_dropped("not_let_in")
         except CandidateFailed:
             self._observer.shadow_paired(model, self._name, CANDIDATE_FAILED, None)
         else:
@@ -170,7 +184,7 @@ class Shadow:
                 self._reader.paired(*asked, found, pairing)
 
     async def _answer(self, question: _Question) -> tuple[str, dict[str, Any]]:
-        """The candidate's name and JSON. Raises CandidateFailed, CandidateRefused or SameRelease."""
+        """The candidate's name and JSON. Raises CandidateFailed, CandidateRefused, NotLetIn or SameRelease."""
         import httpx
 
         try:
@@ -179,9 +193,13 @@ class Shadow:
             name = self._named(response.headers.get("X-Release", ""))
             if response.status_code == _TOO_MANY_REQUESTS:
                 raise CandidateRefused
+            if response.status_code in _NOT_LET_IN:
+                raise NotLetIn
             response.raise_for_status()
             body = response.json()
         except (httpx.HTTPError, TimeoutError, ValueError) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise NotLetIn(str(error)) from error
             raise CandidateFailed(str(error)) from error
         if not isinstance(body, dict):
             raise CandidateFailed("not an object")
@@ -192,11 +210,20 @@ class Shadow:
         import httpx
 
         path, query = f"/v1/models/{question.answer.model.name}/detect", to_query(question.options)
-        kind = {"Content-Type": "application/octet-stream"}
+        headers = {"Content-Type": "application/octet-stream", **self._key()}
         try:
-            return await self._client.post(path, params=query, content=question.image, headers=kind)
+            return await self._client.post(path, params=query, content=question.image, headers=headers)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            return await self._client.post(path, params=query, content=question.image, headers=kind)
+            return await self._client.post(path, params=query, content=question.image, headers=headers)
+
+    def _key(self) -> dict[str, str]:
+        """Raises NotLetIn where the file cannot be read, as while a Secret is still to come."""
+        if self._candidate.key_file is None:
+            return {}
+        try:
+            return {"Authorization": f"Bearer {self._candidate.key_file.read_text().strip()}"}
+        except (OSError, UnicodeDecodeError) as error:
+            raise NotLetIn(f"{self._candidate.key_file.name}: {error}") from None
 
     def _named(self, release: str) -> str:
         """Who answers, remembered for answers that never come. Raises SameRelease; what is no name becomes no label."""

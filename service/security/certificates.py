@@ -53,6 +53,14 @@ class Certificates:
         return context
 
 
+def trusting(authority: Path) -> ssl.SSLContext:
+    """For asking servers whose certificates that PEM file's authorities signed. Raises FileUnusable."""
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as error:  # ssl.SSLError is one
+        raise FileUnusable(f"TLS: {authority.name} cannot be used: {error}") from None
+
+
 def _context(ask_clients: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

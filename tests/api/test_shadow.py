@@ -6,10 +6,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
+import pytest
 
 from service.bundle import Bundle
+from service.security.api_keys import entry_of, new_key
+from tests.api.test_tls import Authority
 from tests.conftest import Served, encode_picture, run_server
 from tests.patience import eventually
 
@@ -190,3 +194,46 @@ def test_a_release_that_meets_itself_counts_no_pairs_and_asks_no_more_for_a_whil
         ask(server, 5)
         assert counted(twin, "rcnn_requests_total") == 1
         assert counted(server, "rcnn_shadow_pairs_total") == 0
+
+
+@pytest.fixture(scope="module")
+def guarded(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Path, Path]]:
+    """A candidate that speaks TLS and asks for a key; the key in a file, and the authority of its certificate."""
+    folder = tmp_path_factory.mktemp("guarded")
+    authority = Authority(folder / "ca", "ours")
+    certificate, private = authority.sign("candidate")
+    key, digest = new_key("shadow")
+    (folder / "key").write_text(f"{key}\n")
+    (folder / "keys.toml").write_text(entry_of("shadow", digest, ["detect"]))
+    tls = {"RCNN_TLS_CERTIFICATE": str(certificate), "RCNN_TLS_KEY": str(private)}
+    with run_server({**named(toy_bundle, "v8"), **tls, "RCNN_API_KEYS": str(folder / "keys.toml")}) as candidate:
+        yield candidate, folder / "key", authority.pem
+
+
+def test_a_candidate_behind_a_key_and_tls_is_asked_with_a_key_of_stable_s_own(
+    toy_bundle: Bundle, guarded: tuple[Served, Path, Path]
+) -> None:
+    candidate, key, authority = guarded
+    with stable(toy_bundle, https(candidate), shadow_key=str(key), shadow_ca=str(authority)) as server:
+        assert {answer.status_code for answer in ask(server, 3)} == {200}
+        eventually(lambda: counted(server, "rcnn_shadow_pairs_total", candidate="v8", outcome="agree") == 3)
+
+
+@pytest.mark.parametrize("shown", ["absent", "wrong", "untrusted"])
+def test_a_candidate_that_lets_nobody_in_is_not_held_to_have_failed(
+    toy_bundle: Bundle, guarded: tuple[Served, Path, Path], tmp_path: Path, shown: str
+) -> None:
+    """The key is at fault, or the authority: no pair tells anything, and dropped ones say why."""
+    candidate, _, authority = guarded
+    if shown != "absent":
+        (tmp_path / "key").write_text("shadow.of-another-day")
+    if shown == "untrusted":
+        authority = Authority(tmp_path / "ca", "another").pem
+    with stable(toy_bundle, https(candidate), shadow_key=str(tmp_path / "key"), shadow_ca=str(authority)) as server:
+        ask(server, 2)
+        eventually(lambda: counted(server, "rcnn_shadow_dropped_total", reason="not_let_in") == 2)
+        assert counted(server, "rcnn_shadow_pairs_total") == 0
+
+
+def https(served: Served) -> str:
+    return served.http_url.replace("http://", "https://")

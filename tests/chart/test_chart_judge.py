@@ -192,3 +192,33 @@ def test_without_a_share_no_pod_asks_another(render: Render) -> None:
 def test_what_a_candidate_would_refuse_is_refused_before(refuse: Callable[..., str], closed: str) -> None:
     """Else a healthy release would be rolled back for the questions it could not answer."""
     assert "canary.shadow.share" in refuse(*ARGO, "--set", closed)
+
+
+def test_where_callers_must_show_a_key_stable_pods_show_one_of_their_own(render: Render) -> None:
+    objects = render(*ARGO, "--set", "apiKeys.secretName=keys,canary.shadow.secretName=asking")
+    assert objects.environment["RCNN_SHADOW_KEY"] == "/etc/rcnn/shadow/key"
+    (volume,) = (each for each in objects.pod["volumes"] if each["name"] == "shadow")
+    assert volume["secret"]["secretName"] == "asking"
+    assert {"name": "shadow", "mountPath": "/etc/rcnn/shadow", "readOnly": True} in objects.container["volumeMounts"]
+    unshadowed = render(*ARGO, "--set", "canary.shadow.share=0,canary.shadow.secretName=asking")
+    assert "shadow" not in {volume["name"] for volume in unshadowed.pod["volumes"]}
+
+
+def test_under_tls_the_candidate_is_asked_by_a_name_that_its_certificate_holds(render: Render) -> None:
+    tls = "tls.secretName=tls,tls.certManager.enabled=true,tls.certManager.issuerRef.name=ours"
+    objects = render(*ARGO, "--set", tls)
+    host = objects.environment["RCNN_SHADOW_URL"].removeprefix("https://").partition(":")[0]
+    assert host == "demo-rcnn-canary"
+    assert host in objects.one("Certificate")["spec"]["dnsNames"]
+    assert objects.environment["RCNN_SHADOW_CA"] == "/etc/rcnn/tls/ca.crt"
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [
+        "settings.tokenKeys=https://id.example/keys,settings.tokenIssuer=i,settings.tokenAudience=a,canary.shadow.secretName=k",
+        "tls.secretName=tls,tls.certManager.enabled=true,tls.certManager.issuerRef.name=ours,tls.clientCaSecretName=ca",
+    ],
+)
+def test_what_no_key_and_no_authority_opens_is_refused_still(refuse: Callable[..., str], closed: str) -> None:
+    assert "canary.shadow.share" in refuse(*ARGO, "--set", closed)

@@ -68,7 +68,15 @@ pods' environment, so it is made of the template without that environment.
   value: {{ include "rcnn.release" $ | quote }}
 {{- end }}
 - name: RCNN_SHADOW_URL
-  value: {{ printf "http://%s:%d" . (int $.Values.service.httpPort) | quote }}
+  value: {{ printf "%s://%s:%d" (include "rcnn.scheme" $) . (int $.Values.service.httpPort) | quote }}
+{{- if $.Values.tls.secretName }}
+- name: RCNN_SHADOW_CA
+  value: /etc/rcnn/tls/ca.crt
+{{- end }}
+{{- if $.Values.canary.shadow.secretName }}
+- name: RCNN_SHADOW_KEY
+  value: /etc/rcnn/shadow/key
+{{- end }}
 {{- if not $.Values.settings.shadowShare }}
 - name: RCNN_SHADOW_SHARE
   value: {{ $.Values.canary.shadow.share | quote }}
@@ -116,11 +124,12 @@ app.kubernetes.io/component: server
 
 {{- define "rcnn.checkJudge" -}}
 {{- if include "rcnn.shadowed" . -}}
-{{- if or .Values.apiKeys.secretName .Values.settings.apiKeys .Values.settings.tokenKeys -}}
-{{- include "rcnn.refuse" "canary.shadow.share is above 0, but callers must show a key or token: the candidate would refuse the questions of stable pods, which carry none, and be rolled back for it.\nSet canary.shadow.share to 0 and let the judge of canary.judge.url decide by something else." -}}
+{{- $keys := or .Values.apiKeys.secretName .Values.settings.apiKeys -}}
+{{- if and (or $keys .Values.settings.tokenKeys) (not (and $keys .Values.canary.shadow.secretName)) -}}
+{{- include "rcnn.refuse" "canary.shadow.share is above 0, but callers must show a key or token: the candidate would refuse the questions of stable pods, which carry none.\nName a Secret with an API key in canary.shadow.secretName, or set canary.shadow.share to 0." -}}
 {{- end -}}
-{{- if or .Values.tls.secretName .Values.settings.tlsCertificate -}}
-{{- include "rcnn.refuse" "canary.shadow.share is above 0, but the pods speak TLS: stable pods cannot ask a candidate whose certificate names another host.\nSet canary.shadow.share to 0 and settings.shadowUrl to a name that the certificate holds." -}}
+{{- if or .Values.settings.tlsCertificate .Values.tls.clientCaSecretName (and .Values.tls.secretName (not .Values.tls.certManager.enabled)) -}}
+{{- include "rcnn.refuse" "canary.shadow.share is above 0, but the pods speak TLS: stable pods cannot ask a candidate whose certificate may name another host, or that asks for theirs.\nLet tls.certManager make the certificates, without tls.clientCaSecretName; or set canary.shadow.share to 0 and settings.shadowUrl to a name that the certificate holds." -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

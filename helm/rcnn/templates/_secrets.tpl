@@ -24,6 +24,11 @@ tls: {{ . }}
 {{- with .Values.tls.clientCaSecretName }}
 client-ca: {{ . }}
 {{- end }}
+{{- if include "rcnn.shadowed" . }}
+{{- with .Values.canary.shadow.secretName }}
+shadow: {{ . }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "rcnn.secretEnvironment" -}}
