@@ -117,7 +117,7 @@ soak: install ## half an hour at 80 % of the capacity, a fifth of the images bro
 
 gate-proof: install ## how often the canary judge is wrong, simulated and on real rollouts (hours; goes on where it stopped): make gate-proof DATA=folder with bccd/ and nuclei/ OUT=results
 	@test -n "$(DATA)" || { echo "make gate-proof: set DATA to a folder with bccd/ and nuclei/; docs/zoo.md says where to get them"; exit 2; }
-	$(RUN) python -m deploy.judge.proof $(DATA) $(ARGS)
+	$(RUN) python -m deploy.judge.proof $(DATA) --out $(or $(OUT),runs/gate-proof)/simulated.md $(ARGS)
 	$(RUN) python -m deploy.judge.proof.live_command $(DATA) --out $(or $(OUT),runs/gate-proof)
 	$(RUN) python -m deploy.judge.proof.live_table $(or $(OUT),runs/gate-proof)/live.jsonl
 

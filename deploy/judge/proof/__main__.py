@@ -30,14 +30,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with bccd/ and nuclei/, as docs/zoo.md describes it")
     parser.add_argument("--images", type=int, default=24, help="real images each release is tried on")
-    parser.add_argument("--out", type=Path, help="file for the tables, in Markdown; stdout if left out")
+    parser.add_argument("--out", type=Path, help="file that keeps the tables; where it is there, it is printed")
     arguments = parser.parse_args()
     configure_logs("warning", "console")
-    found = real_pairs(arguments.data, arguments.images)
-    text = "\n".join([*null_table(found), "", *split_table(), "", *release_table(found)])
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
-    print(text)
+    out: Path | None = arguments.out
+    print(out.read_text() if out and out.exists() else _kept(out, _tables(arguments.data, arguments.images)))
+
+
+def _kept(out: Path | None, text: str) -> str:
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text)
+    return text
+
+
+def _tables(data: Path, images: int) -> str:
+    found = real_pairs(data, images)
+    return "\n".join([*null_table(found), "", *split_table(), "", *release_table(found), ""])
 
 
 def real_pairs(data: Path, images: int) -> list[Pairs]:

@@ -54,9 +54,10 @@ def test_a_table_counts_what_each_rule_got_wrong() -> None:
     lines = table(rows)
     assert "| errors (bad) | 1 | 0 | 1 | 0 | 40 | 40 | 300 | 1 of 1 | 1 of 1 | 1 of 1 |" in lines
     assert "| twin (harmless) | 2 | 1 | 0 | 1 | 40 | 40 | 300 | 0 of 2 | 0 of 2 | 0 of 2 |" in lines
-    assert "| the judge | 0 of 2 | 0 of 2 |" in lines
-    assert "| Argo | 0 of 2 | 1 of 2 |" in lines
-    assert lines[-1] == "Median pairs to roll back: 40, of 2 releases."
+    assert "| the judge | 0 of 2 | 0 of 2 | 40 | 0.7 |" in lines
+    assert "| Argo | 0 of 2 | 1 of 2 | 60 | 1.0 |" in lines  # the first minute is one too many
+    assert "| Flagger | 0 of 2 | 1 of 2 | 300 | 5.0 |" in lines
+    assert "| Kayenta | 0 of 2 | 1 of 2 | 300 | 5.0 |" in lines
 
 
 def test_minutes_of_a_rollout_are_one_row_of_what_rivals_read() -> None:
