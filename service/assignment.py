@@ -31,13 +31,13 @@ def assignment(gains: Gains) -> list[tuple[int, int]]:
 
 def _groups(linked: NDArray[np.bool_]) -> Iterator[tuple[Indices, Indices]]:
     """Rows and columns that hang together, whatever the way from one to the other."""
-    left = linked.any(1)
+    left = np.asarray(linked.any(1))
     while left.any():
         rows = np.zeros_like(left)
         rows[left.argmax()] = True
         while True:
             columns = linked[rows].any(0)
-            reached = linked[:, columns].any(1)
+            reached = np.asarray(linked[:, columns].any(1))
             if (reached == rows).all():
                 break
             rows = reached

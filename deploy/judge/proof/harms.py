@@ -71,7 +71,7 @@ def _arms_worse(own: float, other: float, policy: Policy, rollouts: int, rng: np
 
 
 def _reached(
-    harm: Harm, policy: Policy, events: NDArray[np.generic], totals: NDArray[np.generic], compared: Floats
+    harm: Harm, policy: Policy, events: NDArray[np.number], totals: NDArray[np.number], compared: Floats
 ) -> NDArray[np.bool_]:
     """As deploy.judge.guards.read_harm at each look: events and totals (rollouts, looks), compared (..., stakes)."""
     counts = np.stack([totals - events, events], -1)
