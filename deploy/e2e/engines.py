@@ -27,12 +27,14 @@ class Engine(Protocol):
     """
     changes: chart values beside those of values/release.yaml and the engine's own.
 
-    candidate: what the release that was asked for last calls itself. settle: after a promotion; put_right: after a
-    rollback, what is asked for becomes again what runs.
+    asks_first: the judge decides before the first weight too, by the pairs that stable pods make. candidate: what the
+    release that was asked for last calls itself. settle: after a promotion; put_right: after a rollback, what is asked
+    for becomes again what runs.
     """
 
     url: str
     host: str
+    asks_first: bool
 
     def install(self, changes: Values) -> None: ...
     def release(self, changes: Values) -> None: ...
@@ -49,7 +51,7 @@ class ByHelm:
     url and host: where callers reach the release. inside: the values file of the engine in the pods.
     """
 
-    engine, url, host = "", GATEWAY, HOST
+    engine, url, host, asks_first = "", GATEWAY, HOST, False
 
     def __init__(self, folder: Path, inside: str) -> None:
         self._folder, self._inside = folder, inside
@@ -114,7 +116,7 @@ class ArgoPods(ByHelm):
 class Flagger(ByHelm):
     """Flagger, with an HTTPRoute."""
 
-    engine = "flagger"
+    engine, asks_first = "flagger", True
 
     def progress(self, api: Api) -> Progress:
         rules = api.of("gateway.networking.k8s.io/v1", "httproutes", NAME).get("spec", {}).get("rules", [{}])

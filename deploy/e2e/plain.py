@@ -18,7 +18,7 @@ PROMETHEUS = "http://10.100.0.1:9090"
 class Plain:
     """The gate runs on the node, as an account that may change routes and no more."""
 
-    url, host = GATEWAY, HOST
+    url, host, asks_first = GATEWAY, HOST, False
 
     def __init__(self, folder: Path, inside: str) -> None:
         self._folder, self._inside = folder, inside

@@ -37,6 +37,8 @@ SLOW = {
 """By the engine inside, a new configuration: a CPU limit that throttles every batch; an engine that takes longer."""
 ERRING = Candidate("erring", {"settings": {"maxImageMegapixels": 0.2}}, False, "errors")
 """A new configuration: half of the images are larger than it allows."""
+ERRING_LATER = Candidate("erring later", {"settings": {"maxImageMegapixels": 0.25}}, False, "errors")
+"""The same, of images that nobody sends before it has a weight."""
 CHANGED = Candidate("detection-changing", bundles(3), False, "disagreement")
 """A new model: its labels are shifted by one."""
 
@@ -53,13 +55,13 @@ def make_bundles(root: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def pictures() -> list[Picture]:
-    """Golden images of the model, each also at half its size: under the limit that ERRING sets, the others above it."""
+def small_and_large_pictures() -> tuple[list[Picture], list[Picture]]:
+    """Golden images of the model at half their size, which is under the limits above, and as they are, above them."""
     golden = read_pictures(sorted(ZOO.iterdir())[0] / "golden")
     halves = [
         resize_to([one], [(one.upright_wh[0] // 2, one.upright_wh[1] // 2)])[0] for one in golden if one.upright_wh
     ]
-    return [picture for pair in zip(golden, halves, strict=True) for picture in pair]
+    return halves, golden
 
 
 def claim_objects(root: Path) -> list[dict[str, Any]]:

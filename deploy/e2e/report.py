@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deploy.e2e.accounts import Account, account, exposure
 from deploy.e2e.picture import draw
-from deploy.e2e.timeline import Timeline
+from deploy.e2e.timeline import Sample, Timeline
 from deploy.e2e.traffic import Asked
 
 
@@ -22,7 +22,8 @@ def tell(
     for act in timeline.acts:
         if "release" in act.facts:
             act.facts["callers"] = exposure(main, str(act.facts["release"]), act.began, act.ended)
-            print(f"{act.name}: {act.facts['callers']}")
+            act.facts["had a weight for, s"] = round(weighed_s(timeline.between(act.began, act.ended)))
+            print(f"{act.name}: {act.facts['callers']}, a weight for {act.facts['had a weight for, s']} s")
     accounts = {name: account(requests, erring) for name, requests in asked.items()}
     told = {name: asdict(each) for name, each in accounts.items()}
     timeline.write(out / "timeline.json", accounts=told, problem=problem)
@@ -31,6 +32,15 @@ def tell(
         print(_sentence(name, each))
     print(f"the story ended early: {problem}" if problem else "every act passed")
     return all(each.is_clean for each in accounts.values())
+
+
+def weighed_s(samples: Sequence[Sample]) -> float:
+    """From the first sample with a weight to the first one after it without."""
+    weighed = [sample.at for sample in samples if sample.weight]
+    if not weighed:
+        return 0.0
+    after = (sample.at for sample in samples if sample.at > weighed[-1])
+    return next(after, weighed[-1]) - weighed[0]
 
 
 def _sentence(name: str, one: Account) -> str:

@@ -11,6 +11,7 @@ from deploy.e2e.engines import NAME, Engine, release_of
 from deploy.e2e.kubernetes import Api, Unexpected, is_ready, kubectl, wait_for
 from deploy.e2e.releases import Candidate, Values, merged
 from deploy.e2e.timeline import Act, Sample, Timeline
+from deploy.e2e.traffic import Traffic
 
 START_S, DECIDE_S = 240.0, 420.0
 JUDGE_S = 20.0
@@ -36,6 +37,14 @@ class Stage:
             if is_ready(pod):
                 pods[release_of(pod["spec"])] = pods.get(release_of(pod["spec"]), 0) + 1
         return Sample(time.time(), progress.weight, progress.phase, pods, self._judged(), *scaling(self.api))
+
+    def has_weight(self) -> bool:
+        return self.engine.progress(self.api).weight > 0
+
+    def is_steady_without(self, release: str) -> bool:
+        """Its pods may outlive the decision by half a minute."""
+        is_gone = all(release_of(pod["spec"]) != release for pod in self.api.pods(NAME))
+        return is_gone and self.engine.progress(self.api).phase == "steady"
 
     def _judged(self) -> str:
         """The judge is asked every few seconds: it has little processor time."""
@@ -110,12 +119,31 @@ def promote(stage: Stage, timeline: Timeline, candidate: Candidate) -> None:
         stage.changes, stage.candidate = changes, ""
 
 
-def roll_back(stage: Stage, timeline: Timeline, candidate: Candidate) -> None:
-    """A bad release loses all traffic by itself; then what is asked for becomes again what runs."""
+def err_later(stage: Stage, timeline: Timeline, traffic: Traffic) -> None:
+    """A candidate that errs on large images, which nobody sends before it has a weight."""
+
+    def spoil() -> None:
+        wait_for("a weight", stage.has_weight, DECIDE_S, lambda: verdict_on(stage.candidate))
+        traffic.send_large()
+
+    traffic.hold_back_large()
+
+    roll_back(stage, timeline, releases.ERRING_LATER, spoil)
+
+
+def roll_back(
+    stage: Stage, timeline: Timeline, candidate: Candidate, meanwhile: Callable[[], None] = lambda: None
+) -> None:
+    """
+    A bad release loses all traffic by itself; then what is asked for becomes again what runs.
+
+    meanwhile: what happens once the candidate is on its way.
+    """
     with timeline.act(f"{candidate.name} candidate") as act:
         _begin(stage, candidate, act)
         if candidate.reason == "errors":
             stage.erring.add(stage.candidate)
+        meanwhile()
         phase = _decided(stage)
         wait_for("the judge's reasons", lambda: bool(verdict_on(stage.candidate).worse), START_S)
         judged = verdict_on(stage.candidate)
@@ -124,10 +152,10 @@ def roll_back(stage: Stage, timeline: Timeline, candidate: Candidate) -> None:
             raise Unexpected(f"a {candidate.name} candidate should be rolled back, and is {phase}: {judged}")
         if candidate.reason not in judged.worse:
             raise Unexpected(f"expected to be rolled back for {candidate.reason}, but: {judged}")
-        wait_for("no traffic", lambda: stage.engine.progress(stage.api).weight == 0, 30)
-        stage.candidate = ""
+        wait_for("no traffic", lambda: not stage.has_weight(), 30)
+        bad, stage.candidate = stage.candidate, ""
         stage.engine.put_right()
-        wait_for("the stable release alone", lambda: stage.engine.progress(stage.api).phase == "steady", START_S)
+        wait_for("the stable release alone", lambda: stage.is_steady_without(bad), START_S, lambda: _pods_seen(stage))
 
 
 def _begin(stage: Stage, candidate: Candidate, act: Act) -> Values:

@@ -40,13 +40,35 @@ class Asked:
         return self.done - self.due
 
 
-class Traffic:
-    """Poisson arrivals at a rate that can be changed. Use as a context manager; `asked` is there afterwards."""
+@dataclass(frozen=True)
+class _Told:
+    """What callers are told while they ask: requests a second, how many of the pictures to send, and when to end."""
 
-    def __init__(self, name: str, target: Target, pictures: Sequence[Picture], per_s: float, file: Path) -> None:
+    per_s: "Synchronized[float]"
+    shown: "Synchronized[int]"
+    end: Event
+
+
+class Traffic:
+    """
+    Poisson arrivals at a rate that can be changed. Use as a context manager; `asked` is there afterwards.
+
+    pictures: sent in turn. large: more of them, which can be held back for a while.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: Target,
+        pictures: Sequence[Picture],
+        per_s: float,
+        file: Path,
+        large: Sequence[Picture] = (),
+    ) -> None:
         self.name, self.asked, self._file = name, list[Asked](), file
-        self._per_s, self._end = _SPAWNED.Value("d", per_s), _SPAWNED.Event()
-        arguments = (target, list(pictures), self._per_s, self._end, file)
+        self._small, self._all = len(pictures), len(pictures) + len(large)
+        self._told = _Told(_SPAWNED.Value("d", per_s), _SPAWNED.Value("i", self._all), _SPAWNED.Event())
+        arguments = (target, [*pictures, *large], self._told, file)
         self._process = _SPAWNED.Process(target=_drive, args=arguments, daemon=True)
 
     def __enter__(self) -> "Traffic":
@@ -54,14 +76,20 @@ class Traffic:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end.set()
+        self._told.end.set()
         self._process.join(_END_S)
         self._process.kill()
         if self._file.exists():
             self.asked = [Asked(**json.loads(line)) for line in self._file.read_text().splitlines()]
 
     def change_rate(self, per_s: float) -> None:
-        self._per_s.value = per_s
+        self._told.per_s.value = per_s
+
+    def hold_back_large(self) -> None:
+        self._told.shown.value = self._small
+
+    def send_large(self) -> None:
+        self._told.shown.value = self._all
 
     def check(self) -> None:
         """Raises RuntimeError if nobody sends any more."""
@@ -69,20 +97,20 @@ class Traffic:
             raise RuntimeError(f"the load on {self.name} has ended by itself, with {self._process.exitcode}")
 
 
-def _drive(target: Target, pictures: Sequence[Picture], per_s: "Synchronized[float]", end: Event, file: Path) -> None:
+def _drive(target: Target, pictures: Sequence[Picture], told: _Told, file: Path) -> None:
     clock, began = RunningClock(), time.time()
-    samples = uvloop.run(drive_open(_orders(target, pictures, per_s, end), clock=clock))
+    samples = uvloop.run(drive_open(_orders(target, pictures, told), clock=clock))
     rows = (json.dumps(asdict(_asked(sample, began))) for sample in samples)
     file.write_text("".join(f"{row}\n" for row in rows))
 
 
-def _orders(target: Target, pictures: Sequence[Picture], per_s: "Synchronized[float]", end: Event) -> Iterator[Order]:
+def _orders(target: Target, pictures: Sequence[Picture], told: _Told) -> Iterator[Order]:
     chance, due_s, number = np.random.default_rng(0), 0.5, 0
     story = multiprocessing.parent_process()
-    while not end.is_set() and story is not None and story.is_alive():  # a story that was killed leaves no callers
-        yield Order(pictures[number % len(pictures)], target, due_s)
+    while not told.end.is_set() and story is not None and story.is_alive():  # who was killed leaves no callers
+        yield Order(pictures[number % told.shown.value], target, due_s)
         number += 1
-        due_s += float(chance.exponential(1 / per_s.value))
+        due_s += float(chance.exponential(1 / told.per_s.value))
 
 
 def _asked(sample: Sample, began: float) -> Asked:
