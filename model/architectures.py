@@ -6,7 +6,7 @@ The small ones are ours: a ResNet-18 whose last stage has one block, a 96-channe
 (model/classic/). The others are torchvision's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import MultiScaleRoIAlign
 
+from model.channels import narrow
 from model.classic.fast_rcnn import build_fast_rcnn
 from model.classic.faster_rcnn import build_faster_rcnn
 from model.classic.trunks import TrunkName
@@ -141,15 +142,20 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def build(name: str, num_classes: int, **options: Any) -> FasterRCNN:
+def build(name: str, num_classes: int, *, widths: Mapping[str, int] | None = None, **options: Any) -> FasterRCNN:
     """
     An untrained model; num_classes counts the background. Options are torchvision's keywords.
 
-    Raises ValueError naming the known architectures if the name is not one of them.
+    `widths` makes it narrower: channels by group (model/channels.py), as a pruned model's recipe and bundle state them.
+    Raises ValueError naming the known architectures if the name is not one of them, ChannelsInvalid if it cannot have
+    those widths.
     """
     if name not in ARCHITECTURES:
         raise ValueError(f"no architecture {name!r}; known: {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name].build(num_classes, **options)
+    model = ARCHITECTURES[name].build(num_classes, **options)
+    if widths is not None:
+        narrow(model, widths)
+    return model
 
 
 def trunk_norms(model: FasterRCNN) -> list[nn.BatchNorm2d]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 from torchvision.models.detection import FasterRCNN, FasterRCNN_ResNet50_FPN_Weights
@@ -109,7 +110,7 @@ def export_brought(
     return write(draft, model, _golden(pictures, examples), out_dir)
 
 
-def _options(wishes: Wishes) -> dict[str, int | float]:
+def _options(wishes: Wishes) -> dict[str, Any]:
     wanted = {
         "min_size": wishes.min_size,
         "max_size": wishes.max_size,

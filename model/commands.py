@@ -7,6 +7,7 @@ from model.compare_classics_command import compare_classics
 from model.evaluate_command import evaluate
 from model.export_command import architectures, export
 from model.proposals_command import app as proposals
+from model.prune_command import prune
 from model.quantise_command import quantise
 from model.trade_off_command import trade_off
 from model.train_command import train
@@ -28,5 +29,6 @@ app.command()(evaluate)
 app.command("trade-off")(trade_off)
 app.command()(calibrate)
 app.command()(quantise)
+app.command()(prune)
 app.command()(compare_classics)
 app.add_typer(proposals, name="proposals")

@@ -13,6 +13,7 @@ from torchvision.models.detection import FasterRCNN
 from model import architectures
 from model.classic.faster_rcnn import ClassicFasterRCNN
 from model.classic.steps import Step
+from model.distillation import Lesson, Teacher
 from model.recipes import Recipe, Stage
 from model.views import Target
 
@@ -22,17 +23,27 @@ _RISE = 0.15  # the part of one cycle in which the learning rate rises
 
 class Learner:
     """
-    Trains recipe's architecture on device; `average` is the exponential moving average that is kept in the end.
+    Trains recipe's architecture on device; `average` is the exponential moving average that is kept in the end. With a
+    teacher it learns from that too. Raises TeacherUnfit if the teacher has another pyramid.
 
     With half precision the trunk runs in bfloat16. The heads stay in float32: box regression in half precision moves
     boxes by up to half a pixel at 512, which small objects feel.
     """
 
-    def __init__(self, recipe: Recipe, num_classes: int, device: torch.device, *, half_precision: bool) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        num_classes: int,
+        device: torch.device,
+        *,
+        half_precision: bool,
+        teacher: Teacher | None = None,
+    ) -> None:
         self._recipe, self._device = recipe, device
         built = architectures.build(recipe.architecture, num_classes, **recipe.model_options)
         self.model: FasterRCNN = built.to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model)
+        self._lesson = Lesson(self.model, teacher, device) if teacher else None
         self._half_precision = half_precision
         self._start: dict[str, Tensor] = {}
 
@@ -52,11 +63,14 @@ class Learner:
         transform.min_size, transform.max_size = (min(stage.view_hw),), max(stage.view_hw)
         self._ema_decay = stage.ema_decay
         self._optimizer = torch.optim.AdamW(
-            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
+            [parameter for parameter in self._learning() if parameter.requires_grad],
             stage.learning_rate,
             weight_decay=self._recipe.weight_decay,
         )
         self._schedule = make_schedule(self._optimizer, stage, steps_per_epoch)
+
+    def _learning(self) -> list[nn.Parameter]:
+        return [*self.model.parameters(), *(self._lesson.adapter.parameters() if self._lesson else ())]
 
     def _begin_step(self, step: Step) -> None:
         for network in (self.model, self.average):
@@ -77,12 +91,14 @@ class Learner:
         images = [image.to(self._device, non_blocking=True) for image in images]
         targets = [{name: value.to(self._device) for name, value in target.items()} for target in targets]
         losses: dict[str, Tensor] = self.model(images, targets)
+        if self._lesson is not None:
+            losses |= self._lesson.losses()
         loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss became {loss.item()}; lower the learning rate or check the annotations")
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), _LONGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(self._learning(), _LONGEST_GRADIENT)
         self._optimizer.step()
         self._schedule.step()
         _blend(self.average, self.model, self._ema_decay, self._schedule.last_epoch)
@@ -103,6 +119,7 @@ class Learner:
             "average": self.average,
             "optimizer": self._optimizer,
             "schedule": self._schedule,
+            **({"adapter": self._lesson.adapter} if self._lesson else {}),
         }
 
 

@@ -110,6 +110,7 @@ def pack(checkpoint: Checkpoint, version: str, examples: CocoSplit, out_dir: Pat
             "trained_with": checkpoint.trained_with,
             "epochs": recipe.epochs,
             "seed": recipe.seed,
+            **({"teacher": checkpoint.teacher} if checkpoint.teacher else {}),
         },
         licence="\n\n".join(part for part in (recipe.data_source, text) if part),
     )

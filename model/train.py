@@ -17,7 +17,9 @@ import torch
 import torchvision
 from rich.progress import Progress
 
+from model.checkpoint import Checkpoint, save, write_checkpoint
 from model.datasets import CocoSplit, Sample
+from model.distillation import Teacher
 from model.learner import Learner
 from model.recipes import Recipe
 from model.tracking import Tracker
@@ -39,6 +41,7 @@ class Run:
     half_precision: bool = False
     workers: int = 0
     start: dict[str, torch.Tensor] | None = None
+    teacher: Teacher | None = None
 
     @property
     def epochs(self) -> list[tuple[int, int]]:
@@ -55,13 +58,16 @@ class Run:
             **json.loads(json.dumps(asdict(self.recipe))),
             "dataset fingerprint": self.data.fingerprint(),
             "half precision": self.half_precision,
+            "teacher": self.teacher.identity() if self.teacher else None,
         }
 
 
 def train(run: Run, samples: Sequence[Sample], tracker: Tracker, progress: Progress) -> Path:
     """Fit, going on from run.checkpoint_path if it is there; returns the path of the final checkpoint, model.pt."""
     torch.manual_seed(run.recipe.seed)
-    learner = Learner(run.recipe, len(run.data.labels) + 1, run.device, half_precision=run.half_precision)
+    learner = Learner(
+        run.recipe, len(run.data.labels) + 1, run.device, half_precision=run.half_precision, teacher=run.teacher
+    )
     if run.start is not None:
         learner.start_from(run.start)
     identity = run.identity()
@@ -77,7 +83,7 @@ def train(run: Run, samples: Sequence[Sample], tracker: Tracker, progress: Progr
             losses.append(learner.step(images, targets))
             watch.stepped(number, losses[-1])
         metrics = {f"loss/{name}": float(np.mean([step[name] for step in losses])) for name in losses[0]}
-        _save(run.checkpoint_path, {"identity": identity, "epochs_done": number, **learner.state_dict()})
+        save(run.checkpoint_path, {"identity": identity, "epochs_done": number, **learner.state_dict()})
         tracker.metrics({**metrics, "learning_rate": learner.learning_rate, "loss": sum(metrics.values())}, number)
         watch.finished(number, sum(metrics.values()))
     return _finish(run, learner, identity)
@@ -108,12 +114,6 @@ def _seed_of(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1)[0])
 
 
-def _save(path: Path, state: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)  # a kill while writing leaves the last whole checkpoint
-
-
 def epochs_done(run: Run) -> int:
     """How many epochs the checkpoint in run's folder has behind it; 0 if there is none."""
     if not run.checkpoint_path.is_file():
@@ -142,22 +142,12 @@ def _resume(run: Run, learner: Learner, steps: int, identity: dict[str, Any]) ->
 
 def _finish(run: Run, learner: Learner, identity: dict[str, Any]) -> Path:
     path, data = run.out_dir / "model.pt", run.data
-    _save(
-        path,
-        {
-            "state_dict": learner.average.state_dict(),
-            "recipe": asdict(run.recipe),
-            "labels": list(data.labels),
-            "dataset": {
-                "split": data.split,
-                "images": len(data.images),
-                "fingerprint": identity["dataset fingerprint"],
-            },
-            "trained_with": {
-                "torch": str(torch.__version__),
-                "torchvision": torchvision.__version__,
-                "device": run.device.type,
-            },
-        },
-    )
+    trained_with = {
+        "torch": str(torch.__version__),
+        "torchvision": torchvision.__version__,
+        "device": run.device.type,
+    }
+    dataset = {"split": data.split, "images": len(data.images), "fingerprint": identity["dataset fingerprint"]}
+    state = learner.average.state_dict()
+    write_checkpoint(Checkpoint(run.recipe, data.labels, dataset, trained_with, state, identity["teacher"]), path)
     return path

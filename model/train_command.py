@@ -11,8 +11,10 @@ import torch
 import typer
 
 from model.architectures import ARCHITECTURES
+from model.channels import ChannelsInvalid
 from model.checkpoint import CheckpointInvalid, read_checkpoint
 from model.datasets import CocoSplit, DatasetInvalid, Samples, has_split, read_dataset
+from model.distillation import Shares, Teacher, TeacherUnfit, check_teacher, read_teacher
 from model.evaluate import evaluate
 from model.pack import pack
 from model.plan import plan, trainable
@@ -22,8 +24,12 @@ from model.tracking import Mlflow, TensorBoard, Trackers
 from model.train import Run, RunMismatch, epochs_done
 from model.train import train as fit
 from service.engine.threads import available_cpus
+from service.errors import ServiceError
 
 _CUDA_WORKERS = 8
+_REFUSED = (
+    DatasetInvalid, RecipeInvalid, RunMismatch, CheckpointInvalid, ChannelsInvalid, TeacherUnfit, ServiceError
+)  # fmt: skip
 
 
 def train(
@@ -50,6 +56,12 @@ def train(
     init: Annotated[
         Path | None, typer.Option(help="State dict (.pth) to fine-tune; what fits by name is taken.")
     ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Bundle or model.pt of the same classes to learn from too (docs/smaller.md).")
+    ] = None,
+    teacher_logits: Annotated[float, typer.Option(min=0, help="Share of the teacher's class scores.")] = 1.0,
+    teacher_boxes: Annotated[float, typer.Option(min=0, help="Share of its boxes.")] = 0.5,
+    teacher_features: Annotated[float, typer.Option(min=0, help="Share of its pyramid.")] = 1.0,
     amp: Annotated[
         bool | None, typer.Option("--amp/--no-amp", help="The trunk in bfloat16. Default: on a GPU.")
     ] = None,
@@ -82,6 +94,7 @@ def train(
             seed=seed,
             alternating=alternating,
         )
+        shares = Shares(teacher_logits, teacher_boxes, teacher_features)
         on_gpu = device.type == "cuda"
         run = Run(
             recipe=chosen,
@@ -91,10 +104,11 @@ def train(
             half_precision=on_gpu if amp is None else amp,
             workers=(min(_CUDA_WORKERS, available_cpus()) if on_gpu else 0) if workers is None else workers,
             start=None if init is None else _state_dict(init),
+            teacher=None if teacher is None else _teacher(teacher, shares, chosen, data),
         )
         _say_what_is_left_out(data)
         _run(run, masks, judged if bundle else None, mlflow)
-    except (DatasetInvalid, RecipeInvalid, RunMismatch, CheckpointInvalid, FloatingPointError) as error:
+    except (*_REFUSED, FloatingPointError) as error:
         raise failure(error) from error
 
 
@@ -157,6 +171,13 @@ def _recipe(name: str) -> Recipe:
     if not path.is_file():
         raise RecipeInvalid(f"--recipe {name} is neither a file nor one of {', '.join(RECIPES)}")
     return read_recipe(path)
+
+
+def _teacher(path: Path, shares: Shares, recipe: Recipe, data: CocoSplit) -> Teacher:
+    """Checked before the data is read into memory. Raises CheckpointInvalid, TeacherUnfit, ServiceError."""
+    teacher = read_teacher(path, shares)
+    check_teacher(teacher, recipe.architecture, data.labels)
+    return teacher
 
 
 def _validation(dataset: Path, split: str, *, masks: bool, skip_broken: bool) -> CocoSplit | None:

@@ -159,7 +159,7 @@ def _fitting(weights: Weights, but: str) -> list[str]:
     return found
 
 
-def point_options(architecture: str, weights: Weights | None) -> dict[str, int]:
+def point_options(architecture: str, weights: Weights | None) -> dict[str, Any]:
     """The keyword that tells a keypoints model how many points its weights find."""
     if ARCHITECTURES[architecture].task != "keypoints" or weights is None or _POINTS not in weights.state:
         return {}

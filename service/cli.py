@@ -256,6 +256,12 @@ def quantise(context: typer.Context) -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def prune(context: typer.Context) -> None:
+    """Take out the channels that matter least; `rcnn train` then makes up for what was lost."""
+    _run_model_command("prune", context)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def proposals(context: typer.Context) -> None:
     """Regions that may hold objects: selective search into a file, and the recall of such files."""
     _run_model_command("proposals", context)

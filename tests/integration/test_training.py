@@ -15,10 +15,14 @@ from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
+from model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from model.commands import app
 from model.datasets import read_dataset
+from model.distillation import Shares, read_teacher
 from model.recipes import Recipe, Stage
+from model.restore import build_for
 from service.bundle import read_bundle
+from tests.conftest import ZOO
 from tests.unit.model.pictures import draw_dataset
 
 STAGE = Stage(
@@ -63,10 +67,25 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Untrained, and of another width than the student."""
+    torch.manual_seed(0)
+    widths = {"backbone.fpn": 64, "backbone.fpn.inner": 64}
+    recipe = dataclasses.replace(SHORT, model_options={**SHORT.model_options, "widths": widths})
+    path = tmp_path_factory.mktemp("teacher") / "model.pt"
+    state = build_for(recipe, 3).state_dict()
+    write_checkpoint(Checkpoint(recipe, ("round", "square"), {}, {}, state), path)
+    return path
+
+
 @pytest.mark.slow
-def test_a_killed_training_goes_on_to_the_very_same_weights(dataset: Path, recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("taught", [False, True], ids=["labels alone", "with a teacher"])
+def test_a_killed_training_goes_on_to_the_very_same_weights(
+    dataset: Path, recipe: Path, teacher: Path, tmp_path: Path, taught: bool
+) -> None:
     """SIGKILL at a random moment, in the first stage or at its end: the same as uninterrupted, bit for bit."""
-    options = ("--recipe", recipe, "--no-bundle")
+    options = ("--recipe", recipe, "--no-bundle", *(("--teacher", teacher) if taught else ()))
     finish(start(dataset, tmp_path / "whole", *options))
     cut, chance = tmp_path / "cut", random.Random()
     process, seen = start(dataset, cut, *options), f"epoch {chance.choice([1, 2])}/3"
@@ -82,8 +101,10 @@ def test_a_killed_training_goes_on_to_the_very_same_weights(dataset: Path, recip
     expected, found = weights(tmp_path / "whole"), weights(cut)
     assert expected.keys() == found.keys()
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
-    losses = EventAccumulator(str(cut / "tensorboard")).Reload().Scalars("loss")
-    assert [event.step for event in losses] == [1, 2, 3]
+    events = EventAccumulator(str(cut / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3]
+    assert ("loss/teacher_features" in events.Tags()["scalars"]) == taught
+    assert (read_checkpoint(cut / "model.pt").teacher is not None) == taught
 
 
 @pytest.mark.slow
@@ -120,8 +141,26 @@ def test_broken_annotations_stop_training_before_it_begins(dataset: Path, tmp_pa
     assert CliRunner().invoke(app, [*command, "yolo"]).exit_code == 2
 
 
-def test_another_recipe_is_not_mixed_into_a_run(dataset: Path, recipe: Path, tmp_path: Path) -> None:
-    """The checkpoint's recipe and the dataset have to be those of the run it belongs to."""
+def test_a_teacher_of_something_else_stops_training_before_it_begins(
+    dataset: Path, teacher: Path, tmp_path: Path
+) -> None:
+    """Exit 1 and what differs: other classes, another task, no checkpoint at all; nothing is written."""
+    out, noise = tmp_path / "run", tmp_path / "noise.pt"
+    noise.write_bytes(b"not a checkpoint")
+    command = ["train", str(dataset), "--out", str(out), "--arch", "fasterrcnn_small_fpn", "--batch", "2", "--teacher"]
+    for given, words in (
+        (ZOO / "blood-cells", "the teacher finds RBC, WBC, Platelets, the dataset names round, square"),
+        (teacher, "is for segmentation, fasterrcnn_small_fpn for detection"),
+        (noise, "is not a checkpoint"),
+        (tmp_path / "nowhere", "does not exist"),
+    ):
+        result = CliRunner().invoke(app, [*command, str(given)])
+        assert result.exit_code == 1 and words in result.output, result.output
+    assert not out.exists()
+
+
+def test_another_recipe_is_not_mixed_into_a_run(dataset: Path, teacher: Path, tmp_path: Path) -> None:
+    """The checkpoint's recipe, teacher and dataset have to be those of the run it belongs to."""
     from model.learner import Learner
     from model.train import Run, RunMismatch, epochs_done
     from model.train import train as fit
@@ -133,6 +172,8 @@ def test_another_recipe_is_not_mixed_into_a_run(dataset: Path, recipe: Path, tmp
     learner.begin_stage(STAGE, 4)
     torch.save({"identity": run.identity(), "epochs_done": 2, **learner.state_dict()}, run.checkpoint_path)
     assert epochs_done(run) == 2
+    with pytest.raises(RunMismatch, match=r"teacher was None, now it is .*sha256"):
+        fit(dataclasses.replace(run, teacher=read_teacher(teacher, Shares())), [], None, None)  # type: ignore[arg-type]
     other = dataclasses.replace(run, recipe=dataclasses.replace(SHORT, batch=4))
     with pytest.raises(RunMismatch, match="batch was 2, now it is 4"):
         fit(other, [], None, None)  # type: ignore[arg-type]
