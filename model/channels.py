@@ -3,8 +3,8 @@ Which channels of a detector belong together, and the same detector with fewer o
 
 Where layers share or add their outputs, a channel can only be taken out of all of them at once: residual blocks (Li et
 al. 2017, Pruning Filters for Efficient ConvNets), the levels of a pyramid, all that read them. Such sets are called
-groups, as in DepGraph (Fang et al. 2023). They are written out here, not traced: proposals, NMS and RoI pooling stand
-between the pyramid and the heads, and no trace of the whole detector goes through them.
+groups, as in DepGraph (Fang et al. 2023). They are written out here, not traced from gradients: none pass from the
+detections to the RPN, so a trace misses what reads the pyramid there.
 """
 
 from collections.abc import Iterator, Mapping
