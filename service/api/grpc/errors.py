@@ -1,6 +1,7 @@
 """Errors -> gRPC status codes and details. The table is total: a test walks the tree."""
 
 import math
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -8,6 +9,9 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from service import errors
+
+_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 CODE: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.InvalidOption: grpc.StatusCode.INVALID_ARGUMENT,
@@ -56,6 +60,23 @@ def bug_status(request_id: str) -> status_pb2.Status:
     """What a caller hears of an error that nobody foresaw."""
     code = errors.ServiceError.code
     return _status(grpc.StatusCode.INTERNAL, f"{code}: something broke on our side", [_info(code, request_id)])
+
+
+def trailers_of(status: status_pb2.Status, request_id: str) -> tuple[tuple[str, bytes | str], ...]:
+    """The details as every rich-error client reads them, and the call's id."""
+    return ("grpc-status-details-bin", status.SerializeToString()), ("x-request-id", request_id)
+
+
+def end_call(context: Context, status: status_pb2.Status, request_id: str) -> None:
+    """
+    Have a unary call end with status, whatever is returned: no message is read beside an error.
+
+    Nothing is raised: what `context.abort` raises is kept with every frame on its way, and their images, until the
+    garbage collector comes by.
+    """
+    context.set_code(_BY_NUMBER[status.code])
+    context.set_details(status.message)
+    context.set_trailing_metadata(trailers_of(status, request_id))
 
 
 def _info(code: str, request_id: str) -> error_details_pb2.ErrorInfo:

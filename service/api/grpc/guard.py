@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 from grpc_health.v1 import health
 
-from service.api.grpc.errors import CODE, to_status
+from service.api.grpc.errors import Context, end_call, to_status
 from service.api.grpc.oip import SERVICE as OIP
 from service.api.grpc.proto import detection_pb2 as pb
 from service.api.requests import Accounting, request_id
@@ -70,13 +70,13 @@ def _scope_of(method: str) -> Scope | None:
 def _refusing(handler: Handler, error: ServiceError, id: str) -> Handler:
     """A handler of the same shape that ends every call with error."""
     status = to_status(error, id)
-    trailers = (("grpc-status-details-bin", status.SerializeToString()), ("x-request-id", id))
 
-    async def unary(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
-        await context.abort(CODE[type(error)], status.message, trailers)
+    async def unary(request: Any, context: Context) -> None:
+        end_call(context, status, id)
 
-    async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        await context.abort(CODE[type(error)], status.message, trailers)
+    async def stream(request: Any, context: Context) -> Any:
+        end_call(context, status, id)
+        return
         yield  # pragma: no cover - makes it a generator, as a streaming handler is
 
     makers = {

@@ -5,12 +5,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
-import grpc
 import structlog
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
-from service.api.grpc.errors import CODE, bug_status, to_status
+from service.api.grpc.errors import Context, bug_status, end_call, to_status
 from service.api.grpc.in_order import in_order
 from service.api.grpc.limits import MESSAGE_COPIES
 from service.api.grpc.oip_convert import parameters, to_request, to_response
@@ -28,7 +28,6 @@ _MOST_INSIDE = 16  # requests of one stream worked on at once; no further one is
 _EMPTY_FINAL = "triton_enable_empty_final_response"  # for models that answer many times; ours answer once
 _log = structlog.get_logger("oip")
 
-Context = grpc.aio.ServicerContext[Any, Any]
 Answer = TypeVar("Answer", bound=Message)
 
 
@@ -39,7 +38,7 @@ class OipServicer(pb_grpc.GRPCInferenceServiceServicer):
         self._oip = oip
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
-        return await _answered(context, lambda: self._infer(request, context))
+        return await _answered(context, pb.ModelInferResponse, lambda: self._infer(request, context))
 
     async def ModelStreamInfer(
         self, requests: AsyncIterator[pb.ModelInferRequest], context: Context
@@ -91,7 +90,7 @@ class OipServicer(pb_grpc.GRPCInferenceServiceServicer):
         async def answer() -> pb.ModelReadyResponse:
             return pb.ModelReadyResponse(ready=self._oip.is_model_ready(request.name, request.version))
 
-        return await _answered(context, answer)
+        return await _answered(context, pb.ModelReadyResponse, answer)
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:
         return ParseDict(self._oip.server_metadata(), pb.ServerMetadataResponse())
@@ -101,21 +100,21 @@ class OipServicer(pb_grpc.GRPCInferenceServiceServicer):
             metadata = self._oip.model_metadata(request.name, request.version)
             return ParseDict(metadata, pb.ModelMetadataResponse())
 
-        return await _answered(context, answer)
+        return await _answered(context, pb.ModelMetadataResponse, answer)
 
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
         async def answer() -> pb.ModelConfigResponse:
             config = self._oip.model_config(request.name, request.version)
             return ParseDict({"config": config}, pb.ModelConfigResponse())
 
-        return await _answered(context, answer)
+        return await _answered(context, pb.ModelConfigResponse, answer)
 
     async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Context) -> pb.ModelStatisticsResponse:
         async def answer() -> pb.ModelStatisticsResponse:
             statistics = self._oip.model_statistics(request.name, request.version)
             return ParseDict(statistics, pb.ModelStatisticsResponse())
 
-        return await _answered(context, answer)
+        return await _answered(context, pb.ModelStatisticsResponse, answer)
 
     async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:
         return ParseDict({"models": self._oip.repository_index(request.ready)}, pb.RepositoryIndexResponse())
@@ -127,7 +126,7 @@ class OipServicer(pb_grpc.GRPCInferenceServiceServicer):
             await self._oip.load(request.model_name, parameters(request.parameters))
             return pb.RepositoryModelLoadResponse()
 
-        return await _answered(context, answer)
+        return await _answered(context, pb.RepositoryModelLoadResponse, answer)
 
     async def RepositoryModelUnload(
         self, request: pb.RepositoryModelUnloadRequest, context: Context
@@ -136,15 +135,15 @@ class OipServicer(pb_grpc.GRPCInferenceServiceServicer):
             await self._oip.unload(request.model_name, parameters(request.parameters))
             return pb.RepositoryModelUnloadResponse()
 
-        return await _answered(context, answer)
+        return await _answered(context, pb.RepositoryModelUnloadResponse, answer)
 
     async def _not_offered(self, request: Message, context: Context) -> Any:
-        async def answer() -> Message:
+        async def answer() -> Empty:
             raise NotOffered(
                 "Not offered here, and not among the extensions ServerMetadata lists. Send tensors inline."
             )
 
-        return await _answered(context, answer)
+        return await _answered(context, Empty, answer)
 
     SystemSharedMemoryStatus = SystemSharedMemoryRegister = SystemSharedMemoryUnregister = _not_offered
     CudaSharedMemoryStatus = CudaSharedMemoryRegister = CudaSharedMemoryUnregister = _not_offered
@@ -156,15 +155,15 @@ def _sent(context: Context, name: str) -> str | None:
     return sent if isinstance(sent, str) else None
 
 
-async def _answered(context: Context, answer: Callable[[], Awaitable[Answer]]) -> Answer:
+async def _answered(context: Context, kind: type[Answer], answer: Callable[[], Awaitable[Answer]]) -> Answer:
     """Await answer; an error ends the call with its status, the details in the trailers as rcnn.v1 has them."""
     id = request_id(_sent(context, "x-request-id"))
     try:
         return await answer()
     except ServiceError as error:
-        code, status = CODE[type(error)], to_status(error, id)
+        status = to_status(error, id)
     except Exception as error:
         _log.error("unexpected error", request_id=id, exc_info=error)
-        code, status = grpc.StatusCode.INTERNAL, bug_status(id)
-    trailers = (("grpc-status-details-bin", status.SerializeToString()), ("x-request-id", id))
-    await context.abort(code, status.message, trailers)
+        status = bug_status(id)
+    end_call(context, status, id)
+    return kind()

@@ -2,14 +2,14 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 import structlog
 from google.rpc import status_pb2
 
 from service.api.grpc.convert import to_options, to_response
-from service.api.grpc.errors import bug_status, to_status
+from service.api.grpc.errors import bug_status, end_call, to_status
 from service.api.grpc.in_order import in_order
 from service.api.grpc.limits import MESSAGE_COPIES
 from service.api.grpc.proto import detection_pb2 as pb
@@ -22,7 +22,6 @@ from service.sources import come_from
 from service.tracing import Trace
 
 _MOST_TIMEOUT_MS = 3_600_000
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _log = structlog.get_logger("grpc")
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -53,7 +52,8 @@ class DetectionServicer(pb_grpc.DetectionServiceServicer):
         say_trace(context, self._accounting.tracer.traceparent(trace))
         outcome = await self._outcome(request, call, trace)
         if isinstance(outcome, status_pb2.Status):
-            await _abort(context, outcome, call.id)
+            end_call(context, outcome, call.id)
+            return pb.DetectResponse()
         return outcome
 
     async def DetectStream(
@@ -123,9 +123,3 @@ def say_trace(context: Context, traceparent: str | None) -> None:
     """Let the caller find the trace of its call, in the trailers."""
     if traceparent is not None:
         context.set_trailing_metadata((("traceparent", traceparent),))
-
-
-async def _abort(context: Context, status: status_pb2.Status, id: str) -> NoReturn:
-    """End the call with status, its details in the trailers as every rich-error client reads them."""
-    trailers = (("grpc-status-details-bin", status.SerializeToString()), ("x-request-id", id))
-    await context.abort(_CODES[status.code], status.message, trailers)

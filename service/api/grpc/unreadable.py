@@ -6,15 +6,14 @@ from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
+from google.rpc.status_pb2 import Status
 
-from service.api.grpc.errors import CODE, to_status
+from service.api.grpc.errors import CODE, Context, end_call, to_status, trailers_of
 from service.api.requests import Accounting, request_id
 from service.errors import InvalidRequest
 
 Details = grpc.HandlerCallDetails
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Check = Callable[[Any, Context], Awaitable[None]]
 
 
 class _Unreadable:
@@ -22,6 +21,9 @@ class _Unreadable:
 
     def __init__(self, error: DecodeError) -> None:
         self.refusal = InvalidRequest(f"The message cannot be read as what the method takes: {error}.")
+
+
+Refuse = Callable[[_Unreadable], tuple[Status, str]]
 
 
 class ReadableMessages(grpc.aio.ServerInterceptor):
@@ -38,25 +40,22 @@ class ReadableMessages(grpc.aio.ServerInterceptor):
             return handler
         read = _reading(handler.request_deserializer)
         if handler.request_streaming and handler.response_streaming:
-            answer = _checking_stream(handler.stream_stream, self._refuse_unreadable)
+            answer = _checking_stream(handler.stream_stream, self._counted)
             return grpc.stream_stream_rpc_method_handler(answer, read, handler.response_serializer)
         if not handler.request_streaming and not handler.response_streaming:
-            answer = _checking(handler.unary_unary, self._refuse_unreadable)
+            answer = _checking(handler.unary_unary, self._counted)
             return grpc.unary_unary_rpc_method_handler(answer, read, handler.response_serializer)
         return handler
 
-    async def _refuse_unreadable(self, request: Any, context: Context) -> None:
-        if not isinstance(request, _Unreadable):
-            return
+    def _counted(self, request: _Unreadable) -> tuple[Status, str]:
+        """What its caller hears, and the call's id."""
         id = request_id(None)
         with (
             suppress(InvalidRequest),
             self._accounting.request("grpc", id, self._accounting.tracer.begin(None), "enter"),
         ):
             raise request.refusal
-        status = to_status(request.refusal, id)
-        trailers = (("grpc-status-details-bin", status.SerializeToString()), ("x-request-id", id))
-        await context.abort(CODE[type(request.refusal)], status.message, trailers)
+        return to_status(request.refusal.with_traceback(None), id), id
 
 
 def _reading(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -69,19 +68,22 @@ def _reading(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return read_or_mark
 
 
-def _checking(behaviour: Any, check: Check) -> Any:
+def _checking(behaviour: Any, refuse: Refuse) -> Any:
     async def checked(request: Any, context: Context) -> Any:
-        await check(request, context)
+        if isinstance(request, _Unreadable):
+            return end_call(context, *refuse(request))
         return await behaviour(request, context)
 
     return checked
 
 
-def _checking_stream(behaviour: Any, check: Check) -> Any:
+def _checking_stream(behaviour: Any, refuse: Refuse) -> Any:
     async def checked(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         async def readable() -> AsyncIterator[Any]:
             async for request in requests:
-                await check(request, context)
+                if isinstance(request, _Unreadable):
+                    status, id = refuse(request)
+                    await context.abort(CODE[type(request.refusal)], status.message, trailers_of(status, id))
                 yield request
 
         async for response in behaviour(readable(), context):
