@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
@@ -23,6 +23,7 @@ from service.detections import (
 )
 from service.detector import Found, Work
 from service.errors import DeadlineExceeded, InvalidOption, Overloaded
+from service.gathering import all_of
 from service.health import Health
 from service.images import Limits
 from service.models import Models, ServedModel
@@ -185,7 +186,7 @@ class Predictor:
             work = Work(one.pixels, size_hw, asked_nms, wants_masks, model.finds_keypoints, trace, one.regions)
             padded = canvas_hw[0] * canvas_hw[1]
             asked.append(model.batcher.submit(ticket, work, canvas_hw, padded, masked=wants_masks))
-        answers = await _together(asked)
+        answers = await all_of(asked)
         batches = {id(found.stages_s): found.stages_s for found, _, _ in answers}.values()  # views may share a batch
         stages_s = {stage: sum(batch.get(stage, 0.0) for batch in batches) for batch in batches for stage in batch}
         inside_s = max(queue_s + sum(found.stages_s.values()) for found, queue_s, _ in answers)
@@ -243,15 +244,3 @@ def _check_views(options: DetectOptions, model: ServedModel) -> None:
             f"tta: no scale here: the engine {model.engine.name} compiles each canvas for seconds before it is served, "
             "and those of other scales are not. Ask for flip."
         )
-
-
-async def _together(asked: Sequence[Coroutine[object, object, Result]]) -> list[Result]:
-    """Their results in order. Where one fails, so does all of it, and the others are given up."""
-    if len(asked) == 1:
-        return [await asked[0]]
-    tasks = [asyncio.ensure_future(one) for one in asked]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        while tasks:  # emptied: a failed one's error leads to this frame, which must not lead back
-            tasks.pop().cancel()
