@@ -91,6 +91,10 @@ proto: install ## regenerate the gRPC code
 bench: install ## benchmarks on services of their own, as ratios with their targets: make bench ARGS="-p overload"
 	$(RUN) python -m loadtests.bench $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: install ## the same model behind Triton, LitServe, BentoML, Ray Serve, MLServer: make bench-peers ARGS="--only litserve"
+	$(RUN) python -m loadtests.peers $(ARGS)
+
 .PHONY: drill
 drill: install tools ## cause a trouble, see which alert tells of it, read its runbook: make drill NAME=queue-flood
 	$(RUN) python -m deploy.drill $(NAME)

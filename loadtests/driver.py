@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import orjson
@@ -27,6 +27,11 @@ from loadtests.wire import Client, ConnectionLost, NoConnection, Response, Trick
 WARM_TIMEOUT_S = 5.0
 
 OnDone = Callable[[Sample], None]
+
+
+def own_answer(response: Response) -> Any:
+    """The answer as rcnn sends it: the body is the JSON. Raises ValueError."""
+    return orjson.loads(response.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,10 @@ class Target:
     """Sent as they are, such as ("X-Request-Priority", "high"); a Host takes the place of the URL's."""
     trickle: Trickle | None = None
     """How a slow caller sends its body; None sends it at once."""
+    door: str | None = None
+    """The path asked where the server is another than rcnn; None: rcnn's own, by model."""
+    unwrap: Callable[[Response], Any] = own_answer
+    """The answer out of what a 200 brought; raises what reading strange JSON raises."""
 
     @property
     def endpoint(self) -> str:
@@ -54,6 +63,8 @@ class Target:
 
     @property
     def path(self) -> str:
+        if self.door is not None:
+            return self.door
         return "/v1/detect" if self.model is None else f"/v1/models/{self.model}/detect"
 
     @property
@@ -156,7 +167,7 @@ async def _send(client: Client, order: Order, due_s: float, clock: Clock, on_don
     sent_s = clock.now_s()
     answer = await _post(client, order, patience_s=due_s + order.target.timeout_s - sent_s)
     done_s = clock.now_s()  # before the answer is parsed: reading it is not the server's time
-    reply = answer if isinstance(answer, Reply) else _read(answer, order.picture)
+    reply = answer if isinstance(answer, Reply) else _read(answer, order.picture, order.target.unwrap)
     sample = Sample(order.picture.name, due_s, sent_s, done_s, reply, order.kind)
     on_done(sample)
     return sample
@@ -176,19 +187,19 @@ async def _post(client: Client, order: Order, patience_s: float) -> Response | R
         return Reply(failure="connection lost")
 
 
-def _read(response: Response, picture: Picture) -> Reply:
+def _read(response: Response, picture: Picture, unwrap: Callable[[Response], Any]) -> Reply:
     """The parts of an answer that are measured; a 200 is held to its contract."""
     status, request_id = response.status, response.headers.get("x-request-id")
     release = response.headers.get("x-release")
     if status != 200:
         return Reply(status, retry_after_s=_retry_after_s(response), request_id=request_id, release=release)
     try:
-        answer = orjson.loads(response.body)
+        answer = unwrap(response)
         answered_wh = (answer["image"]["width"], answer["image"]["height"])
         timings_ms = {stage: float(spent_ms) for stage, spent_ms in answer["timings_ms"].items()}
         detections = answer["detections"]
         is_whole = isinstance(detections, list)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError):
         is_whole = False
     if not is_whole:
         return Reply(status, failure="malformed answer", request_id=request_id, release=release)
