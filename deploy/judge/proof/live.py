@@ -1,7 +1,8 @@
 """
 Real rollouts: a stable server that shadows a candidate, clients, a Prometheus, and `rcnn gate watch`, all processes.
 
-One line of JSON a rollout is added to a file; rollouts that are in it are not run again.
+One line of JSON a rollout is added to a file; rollouts that are in it are not run again, and one that was broken off is
+taken up: its evidence is what Prometheus has counted of it since it began.
 """
 
 import itertools
@@ -77,7 +78,7 @@ class Stage:
             return self._judged(job, candidate)
 
     def _judged(self, job: Job, candidate: Server) -> dict[str, Any]:
-        start, out = time.time(), self._folder / job.name
+        start, out = self._start(job), self._folder / job.name
         asked = ["--prometheus", self._prometheus.url, "--candidate", job.name, "--since", str(start)]
         command = [*_GATE, *asked, "--every-s", str(_EVERY_S), "--horizon-minutes", "600", "--out", str(out)]
         with log_of(out).open("w") as log:
@@ -86,6 +87,13 @@ class Stage:
             judge.terminate()
             judge.wait()
         return {**_told(out, job), "minutes": rows}
+
+    def _start(self, job: Job) -> float:
+        """When the rollout began, seconds since the epoch, be it before it was broken off."""
+        kept = self._folder / f"{job.name}.since"
+        if not kept.exists():
+            kept.write_text(str(time.time()))
+        return float(kept.read_text())
 
     def _minutes(self, job: Job, candidate: Server, judge: "subprocess.Popen[bytes]") -> Iterator[dict[str, Any]]:
         """The metrics of both arms, each IMAGES_A_MINUTE images, until the judge has spoken or the pairs are up."""

@@ -1,0 +1,106 @@
+"""What a client notices of shadowing: a candidate that is there, one that is down, one that hangs, beside none."""
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from statistics import median
+
+import numpy as np
+from matplotlib.figure import Figure as Plot
+
+from loadtests import plot
+from loadtests.bench.figures import Figure, Plan, Result
+from loadtests.driver import Target
+from loadtests.pictures import Picture, read_pictures
+from loadtests.run import drive
+from loadtests.scenarios import closed
+from loadtests.serving import Service, serving
+
+TITLE = "shadow: a tenth of the questions asked of a candidate too, beside none"
+SHARE = 0.1
+RANKS = (50, 95)
+Latencies = Mapping[str, Mapping[int, float]]  # of each service, the percentiles in milliseconds
+
+
+def measure(plan: Plan) -> Result:
+    """
+    One caller, the fake engine, five services that take turns: none, its twin, and three that shadow.
+
+    The candidate works in processes of its own on the same machine; its engine only sleeps, as if it were elsewhere.
+    """
+    pictures = read_pictures(None)
+    with ExitStack() as stack:
+        candidate = stack.enter_context(serving(plan.service()))
+        addresses = {"there": candidate.url, "down": _nobody(), "hanging": stack.enter_context(_silent())}
+        services = {name: stack.enter_context(serving(plan.service())) for name in ("none", "none again")}
+        for name, url in addresses.items():
+            shadow = {"shadow_url": url, "shadow_share": SHARE, "release": "stable"}
+            services[name] = stack.enter_context(serving(plan.service(**shadow)))
+        requests = max(20, round(plan.seconds / _seconds_each(services["none"], pictures, plan)))
+        rounds = []
+        for turn in range(plan.rounds):
+            order = list(services) if turn % 2 == 0 else list(services)[::-1]
+            rounds.append({name: _run(services[name], pictures, requests, plan.seed + turn) for name in order})
+    return Result(_figures(rounds), [], {"shadow": _bars(rounds)})
+
+
+def _nobody() -> str:
+    """An address where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@contextmanager
+def _silent() -> Iterator[str]:
+    """The address of a server that takes connections and never says a word."""
+    kept: list[socket.socket] = []
+
+    def accept() -> None:
+        try:
+            while True:
+                kept.append(server.accept()[0])
+        except OSError:
+            return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=accept, name="silent candidate")
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in kept:
+                connection.close()
+
+
+def _seconds_each(service: Service, pictures: list[Picture], plan: Plan) -> float:
+    return _run(service, pictures, 20, plan.seed)[50] / 1e3
+
+
+def _run(service: Service, pictures: list[Picture], requests: int, seed: int) -> Mapping[int, float]:
+    """Percentiles of the latency in milliseconds. Raises RuntimeError where a request failed."""
+    target = Target(service.url, options=(("masks", "rle"),), timeout_s=120.0)
+    samples = drive(closed(target, pictures, requests, 1, seed), lambda _: None)
+    if failed := [sample.outcome for sample in samples if not sample.is_ok]:
+        raise RuntimeError(f"{len(failed)} of {len(samples)} requests failed, the first with {failed[0]}")
+    latencies_ms = [(sample.done_s - sample.sent_s) * 1e3 for sample in samples]
+    return {rank: float(np.percentile(latencies_ms, rank)) for rank in RANKS}
+
+
+def _figures(rounds: Sequence[Latencies]) -> list[Figure]:
+    """Each beside none, as a ratio: median, least and most of the rounds; none beside itself is what noise does."""
+    found = [Figure(f"p{rank}, none", median(each["none"][rank] for each in rounds), "ms") for rank in RANKS]
+    for name in [name for name in rounds[0] if name != "none"]:
+        for rank in RANKS:
+            ratios = sorted(each[name][rank] / each["none"][rank] for each in rounds)
+            found.append(Figure(f"p{rank}, {name} / none", median(ratios)))
+            found += [Figure(f"p{rank}, {name} / none, least", ratios[0])]
+            found += [Figure(f"p{rank}, {name} / none, most", ratios[-1])]
+    return found
+
+
+def _bars(rounds: Sequence[Latencies]) -> Plot:
+    bars = [(name, median(each[name][95] for each in rounds)) for name in rounds[0]]
+    return plot.bar_figure("95th percentile of one caller's latency", bars, "ms")
