@@ -1,5 +1,6 @@
 """What a teacher asks of a student, and which teachers are refused."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -90,6 +91,28 @@ def test_a_narrow_student_comes_nearer_to_its_teacher() -> None:
     assert losses[-1]["teacher_features"] < 0.9 * losses[0]["teacher_features"]
     assert learner.state_dict()["adapter"]["weight"].shape == (96, 48, 1, 1)
     assert all(torch.equal(value, before[name]) for name, value in teacher.model.state_dict().items())
+
+
+def test_a_lesson_goes_on_bit_for_bit() -> None:
+    """From the state kept after one step, with the adapter in it, the second step is the same."""
+    recipe = Recipe("toy", "fasterrcnn_small_fpn", (STAGE,), batch=2, model_options=OPTIONS | NARROW)
+    teacher, found, kept = teacher_of(**OPTIONS), [], None
+    for interrupted in (False, True):
+        torch.manual_seed(interrupted)  # what is drawn anew is replaced by what was kept
+        learner = Learner(recipe, 3, CPU, half_precision=False, teacher=teacher)
+        learner.begin_stage(STAGE, 1)
+        if kept is None:
+            learner.step(*pictures())
+            kept = copy.deepcopy(learner.state_dict())
+        else:
+            learner.load_state_dict(kept)
+        torch.manual_seed(3)
+        losses = learner.step(*pictures())
+        found.append((losses, learner.average.state_dict(), learner.state_dict()["adapter"]))
+    (whole, averages, adapter), (resumed, others, other) = found
+    assert whole == resumed
+    assert all(torch.equal(value, others[name]) for name, value in averages.items())
+    assert all(torch.equal(value, other[name]) for name, value in adapter.items())
 
 
 def test_shares_weigh_the_losses_and_none_leaves_one_out() -> None:
