@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from deploy.e2e.kubernetes import Api, Object, helm
+from deploy.e2e.kubernetes import Api, Object, helm, kubectl
 from deploy.e2e.releases import Values
 
 NAME, HOST = "rcnn", "rcnn.e2e"
@@ -127,6 +127,11 @@ class Flagger(ByHelm):
         if phase == "rolled back" and self._asks_for_what_runs(api):
             phase = "steady"
         return Progress(backends.get(f"{NAME}-canary", 0), phase)
+
+    def put_right(self) -> None:
+        """Helm asks for the Deployment's pods again, and Flagger sees no release in that: they would stay and idle."""
+        super().put_right()
+        kubectl("scale", "deployment", NAME, "--replicas=0")
 
     def _asks_for_what_runs(self, api: Api) -> bool:
         """After a rollback of what is asked for, which Flagger takes for no release: its phase stays Failed."""
