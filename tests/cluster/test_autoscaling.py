@@ -1,5 +1,6 @@
 """The real controller of HorizontalPodAutoscalers, on our own signal."""
 
+import json
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -33,21 +34,26 @@ class Watched:
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
         self._started_s = time.monotonic()
-        self._last: tuple[object, ...] = ()
+        self._last = (0, 0)
+
+    @property
+    def wanted(self) -> int:
+        """By the autoscaler, when it was looked at last."""
+        return self._last[0]
 
     def ready(self) -> int:
         status = get(self._namespace, "deployment", "rcnn")["status"]
         scaler = get(self._namespace, "horizontalpodautoscaler", "rcnn")["status"]
         signals = [m["pods"]["current"]["averageValue"] for m in scaler.get("currentMetrics") or [] if "pods" in m]
-        seen = (scaler.get("desiredReplicas", 0), status.get("readyReplicas", 0))
+        seen = int(scaler.get("desiredReplicas", 0)), int(status.get("readyReplicas", 0))
         if seen != self._last:
             self._last = seen
             after_s = time.monotonic() - self._started_s
             print(
-                f"{after_s:5.0f} s  wanted {seen[0]}  ready {seen[1]}  queued work a pod {' '.join(signals)}",
+                f"{after_s:5.0f} s  wanted {seen[0]}  ready {seen[1]}  a pod {' '.join(signals)}",
                 flush=True,
             )
-        return int(seen[1])
+        return seen[1]
 
 
 def test_pods_come_with_queued_work_and_go_when_it_is_done(helm_4: Callable[..., str], namespace: str) -> None:
@@ -66,37 +72,48 @@ def test_pods_come_with_queued_work_and_go_when_it_is_done(helm_4: Callable[...,
     assert [outcome for outcome in load.outcomes if outcome not in expected] == []
 
 
-STEADY = {
+STEADY: dict[str, object] = {
     "autoscaling.kind": "hpa",
-    "autoscaling.minReplicas": "1",
-    "autoscaling.maxReplicas": "5",
-    "autoscaling.queuedWorkSeconds": "0.8",
+    "autoscaling.minReplicas": 1,
+    "autoscaling.maxReplicas": 5,
+    "autoscaling.queuedWorkSeconds": 0.8,
+    "autoscaling.inFlightImages": 8,
     # A batch of at most 8 takes 0.4 s without a processor, so that a pod answers 20 a second on any machine.
     "settings.engine": "fake",
-    "settings.fakeEngineDelayMs": "400",
-    "settings.maxInFlight": "256",
+    "settings.fakeEngineDelayMs": 400,
+    "settings.maxInFlight": 256,
 }
-STEADY_PER_S, STEADY_S = 26.0, 900.0
+RISING_PER_S, STEADY_PER_S, STEADY_S = 18.0, 24.0, 900.0
 
 
 def test_steady_load_makes_no_pod_come_and_go(helm_4: Callable[..., str], namespace: str, tmp_path: Path) -> None:
-    """More than one pod can do: up, perhaps down again to what is enough, and then nothing for a quarter of an hour."""
-    sets = [f"--set={name}={value}" for name, value in STEADY.items()]
+    """
+    It rises to more than one pod can do: up, perhaps down again to what is enough, and then nothing for a quarter of an
+    hour.
+    """
+    sets = as_arguments(STEADY)
     helm_4("install", "rcnn", str(CHART), "--namespace", namespace, "--values", str(VALUES), *sets, "--wait")
     pictures = read_pictures(sorted(ZOO.glob("blood-cells/*/golden"))[0])
     target = Target(f"http://rcnn.{namespace}:8000", timeout_s=30, deadline_ms=25_000)
-    watched, wanted = Watched(namespace), [(time.monotonic(), 1)]
-    with Traffic("steady", target, pictures, STEADY_PER_S, tmp_path / "requests.jsonl") as traffic:
+    watched = Watched(namespace)
+    with Traffic("steady", target, pictures, RISING_PER_S, tmp_path / "requests.jsonl") as traffic:
+        until(lambda: watched.ready() >= 2, 240, "a second pod")
+        traffic.change_rate(STEADY_PER_S)
+        wanted = [(time.monotonic(), watched.wanted)]
         while time.monotonic() < wanted[-1][0] + STEADY_S:
             traffic.check()
             watched.ready()
-            now = int(get(namespace, "horizontalpodautoscaler", "rcnn")["status"].get("desiredReplicas", 0)) or 1
-            if now != wanted[-1][1]:
-                wanted.append((time.monotonic(), now))
-            assert turns([pods for _, pods in wanted]) <= 1, wanted
-            time.sleep(1)
+            if watched.wanted != wanted[-1][1]:
+                wanted.append((time.monotonic(), watched.wanted))
+            assert turns([1, *(pods for _, pods in wanted)]) <= 1, wanted
+            time.sleep(5)
     print(account(traffic.asked, ()))
     assert account(traffic.asked, ()).is_clean
+
+
+def as_arguments(values: dict[str, object]) -> list[str]:
+    """For helm, to which a fraction after --set is a string."""
+    return [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]
 
 
 def turns(pods: list[int]) -> int:
