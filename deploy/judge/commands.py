@@ -72,6 +72,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8010,
     selector: options.Selector = "",
+    twin: options.Twin = None,
     horizon_minutes: options.Horizon = 60.0,
     disagreement: options.Margin = 0.05,
     floor: options.Floor = 0.0,
@@ -88,8 +89,8 @@ def serve(
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as a container's first process it would not stop otherwise
     policy = Policy(errors=errors, disagreement=disagreement, floor=floor, share=share, error_times=error_times)
-    times = horizon_minutes * 60, warm_up_s, window_s
-    with create_server(host, port, Prometheus(prometheus), policy, selector, *times) as server:
+    asked = selector, horizon_minutes * 60, warm_up_s, window_s, twin
+    with create_server(host, port, Prometheus(prometheus), policy, *asked) as server:
         typer.echo(f"listening on http://{host}:{server.server_address[1]}")
         server.serve_forever()
 

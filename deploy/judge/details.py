@@ -31,15 +31,16 @@ class History:
         self.looks: list[Look] = []
         self._every, self._told = 1, 0
 
-    def add(self, verdict: Verdict) -> None:
-        """A verdict without findings (nothing measured) is no look."""
+    def add(self, verdict: Verdict) -> Verdict:
+        """The verdict again. One without findings (nothing measured) is no look."""
         if not verdict.findings:
-            return
+            return verdict
         if self._told % self._every == 0:
             self.looks.append(Look.of(verdict))
         self._told += 1
         if len(self.looks) >= MOST_LOOKS:
             self.looks, self._every = self.looks[::2], self._every * 2
+        return verdict
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deploy.judge.details import Look, ShadowDetails
 from deploy.judge.exhibits import Exhibit
 from deploy.judge.rollout_report import details_sections, evidence_section
 from deploy.judge.verdict import Decision, Verdict
-from model.compare import Difference
+
+if TYPE_CHECKING:  # pods have no library for average precision, and jobs in them write reports
+    from model.compare import Difference
 
 _MARKS = {"fine": "✓ fine", "worse": "✗ worse", "open": "? open"}
 _ANSWERS = {
@@ -22,7 +25,7 @@ _ANSWERS = {
 def write_report(
     path: Path,
     verdict: Verdict,
-    differences: Sequence[Difference] = (),
+    differences: Sequence["Difference"] = (),
     exhibits: Iterable[Exhibit] = (),
     looks: Sequence[Look] = (),
     details: ShadowDetails | None = None,
@@ -39,7 +42,7 @@ def write_report(
 
 
 def _sections(
-    verdict: Verdict, differences: Sequence[Difference], exhibits: Iterable[Exhibit], rollout: Sequence[str]
+    verdict: Verdict, differences: Sequence["Difference"], exhibits: Iterable[Exhibit], rollout: Sequence[str]
 ) -> Iterable[str]:
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in verdict.reasons)
     yield f'<h1 class="{verdict.decision}">{verdict.decision}</h1><p>{_ANSWERS[verdict.decision]}</p>'
@@ -65,7 +68,7 @@ def _sections(
     yield f"<h2>Judged</h2><pre>{escape(json.dumps(verdict.subject, indent=2))}</pre>"
 
 
-def _differences(differences: Sequence[Difference]) -> str:
+def _differences(differences: Sequence["Difference"]) -> str:
     widest = max(max(abs(row.low), abs(row.high)) for row in differences) or 1.0
     rows = "".join(
         f"<tr><td>{escape(f'{row.kind}, {row.label}')}</td><td>{row.there:.4f}</td><td>{row.here:.4f}</td>"
@@ -76,7 +79,7 @@ def _differences(differences: Sequence[Difference]) -> str:
     return f"<table>{head}{rows}</table>"
 
 
-def _whisker(row: Difference, widest: float) -> str:
+def _whisker(row: "Difference", widest: float) -> str:
     """The interval as a line over a zero mark, losses left."""
     left, at, right = (100 + 95 * value / widest for value in (row.low, row.change, row.high))
     return (

@@ -57,11 +57,13 @@ def rollout(
     as_json: options.AsJson = False,
 ) -> None:
     """Give a candidate traffic step by step, each step judged; none at all once the judge says roll back."""
+    from deploy.judge.details import History
     from deploy.judge.prometheus import Prometheus
+    from deploy.judge.report import write_report
     from deploy.judge.routes import Route, Split
     from deploy.judge.shadow_gate import Policy
     from deploy.judge.steps import Steps, read_weights
-    from deploy.judge.watch import Rollout, look
+    from deploy.judge.watch import Rollout, details_of, look
 
     routes = [Route("HTTPRoute", namespace, name) for name in http_route or []]
     routes += [Route("GRPCRoute", namespace, name) for name in grpc_route or []]
@@ -75,7 +77,10 @@ def rollout(
     steps = Steps(rising, least_s, horizon_minutes * 60, every_s, undecided_means)
     asked, start = Rollout(candidate, selector, twin, warm_up_s, window_s), time.time() if since is None else since
     policy = Policy(errors=errors, disagreement=disagreement, floor=floor, share=share, error_times=error_times)
-    verdict = _climb(split, steps, lambda: look(Prometheus(prometheus), asked, policy, start, time.time()))
+    server, history = Prometheus(prometheus), History()
+    verdict = _climb(split, steps, lambda: history.add(look(server, asked, policy, start, time.time())))
+    if out:
+        write_report(out / "report.html", verdict, looks=history.looks, details=details_of(server, verdict))
     options.give(verdict, out, key, as_json)
 
 

@@ -34,6 +34,7 @@ def create_server(
     horizon_s: float,
     warm_up_s: float = 0.0,
     window_s: float = 30.0,
+    twin: str | None = None,
 ) -> ThreadingHTTPServer:
     """Answers from everything counted in the last horizon_s: a candidate's name is its own, so that is its rollout."""
 
@@ -41,7 +42,7 @@ def create_server(
 
     def verdict_on(candidate: str) -> Verdict:
         now = time.time()
-        asked = Rollout(candidate, selector, None, warm_up_s, window_s)
+        asked = Rollout(candidate, selector, twin, warm_up_s, window_s)
         verdict = look(prometheus, asked, policy, now - horizon_s, now)
         told.verdict_given(verdict, now)
         return verdict

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from deploy.judge.confidence import mean_interval
+from deploy.judge.details import ShadowDetails
 from deploy.judge.prometheus import NothingCounted, Prometheus, PrometheusUnavailable
 from deploy.judge.shadow_gate import Policy, ShadowCounts, judge, judge_arms, tallies
 from deploy.judge.verdict import Decision, Verdict, decide
@@ -65,6 +66,15 @@ def _floor(prometheus: Prometheus, rollout: Rollout, policy: Policy, start: floa
     if shares.total < policy.least_pairs:
         raise NothingCounted(f"{shares.total} pairs of the stable twin {rollout.twin}; {policy.least_pairs} are needed")
     return mean_interval(shares.counts, shares.low, shares.high, policy.alpha_promote)[1]
+
+
+def details_of(prometheus: Prometheus, verdict: Verdict) -> ShadowDetails | None:
+    """Those of the pairs that were judged; None where there are none: a verdict is worth its report without them."""
+    seen = verdict.subject
+    try:
+        return prometheus.shadow_details(seen["candidate"], seen["selector"], seen["from"], seen["to"])
+    except (PrometheusUnavailable, KeyError):  # KeyError: it ended before anything was looked at
+        return None
 
 
 def watch(

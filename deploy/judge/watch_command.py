@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.judge import options
-from deploy.judge.details import History, ShadowDetails
+from deploy.judge.details import History
 from deploy.judge.plan_command import print_plan
-from deploy.judge.verdict import Decision, Verdict
+from deploy.judge.verdict import Decision
 
 if TYPE_CHECKING:
     from deploy.judge.exhibits import Exhibit
-    from deploy.judge.prometheus import Prometheus
 
 
 def watch(
@@ -48,7 +47,7 @@ def watch(
     from deploy.judge.prometheus import Prometheus
     from deploy.judge.report import write_report
     from deploy.judge.shadow_gate import Policy
-    from deploy.judge.watch import Rollout, at_horizon
+    from deploy.judge.watch import Rollout, at_horizon, details_of
     from deploy.judge.watch import watch as looks
 
     policy = Policy(errors=errors, disagreement=disagreement, floor=floor, share=share, error_times=error_times)
@@ -62,20 +61,9 @@ def watch(
         typer.echo(f"{verdict.decision}, {pairs} pairs: {verdict.reasons[0]}", err=True)
     last = at_horizon(verdict, undecided_means)
     if out:
-        details, drawn = _details(server, last), _drawn(samples, samples_key, start)
+        details, drawn = details_of(server, last), _drawn(samples, samples_key, start)
         write_report(out / "report.html", last, exhibits=drawn, looks=history.looks, details=details)
     options.give(last, out, key, as_json)
-
-
-def _details(server: "Prometheus", verdict: Verdict) -> ShadowDetails | None:
-    """Those of the pairs that were judged. A verdict is worth its report without them too."""
-    from deploy.judge.prometheus import PrometheusUnavailable
-
-    seen = verdict.subject
-    try:
-        return server.shadow_details(seen["candidate"], seen["selector"], seen["from"], seen["to"])
-    except PrometheusUnavailable:
-        return None
 
 
 def _drawn(samples: str | None, key: Path | None, start: float) -> "Iterable[Exhibit]":

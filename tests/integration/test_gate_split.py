@@ -146,9 +146,10 @@ def test_a_rollout_takes_its_traffic_back(prometheus: str, start: float, tmp_pat
     options = ["--namespace", "vision", "--stable", "rcnn", "--canary", "next", "--http-route", "rcnn"]
     with serving(route("HTTPRoute", {"rcnn": 100, "next": 0})) as kubernetes:
         account = ["--api", kubernetes.url, "--token-file", str(tmp_path / "token")]
-        code, found = gate("rollout", *about("bad", start, prometheus), *options, *account)
+        code, found = gate("rollout", *about("bad", start, prometheus), *options, *account, "--out", str(tmp_path))
         assert (code, found["decision"]) == (1, "rollback")
         assert kubernetes.weights == [5, 0]
+    assert "split errors" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("job, decision, hook", [("bad", "rollback", 200), ("same", "undecided", 403)])

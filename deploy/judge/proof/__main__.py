@@ -85,7 +85,7 @@ def _of_pairs(found: list[Pairs], policy: Policy) -> Iterator[tuple[str, int, ND
 
 def _of_arms(policy: Policy) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
     """Errors of split traffic, at 5, 25 and 50 % for the candidate in turn."""
-    for own, other in ((0.001, 0.001), (0.05, 0.05), _LIMIT, (0.001, 0.0)):
+    for own, other in ((0.001, 0.001), (0.05, 0.05), (0.001, 0.0)):
         name = f"split traffic, {own:.3%} of the candidate's requests fail and {other:.3%} of the others'"
         yield name, len(WEIGHTS) * WINDOWS_EACH, arms_ever_worse(own, other, policy, SIMULATED)
 
