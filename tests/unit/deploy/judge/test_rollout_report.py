@@ -1,6 +1,8 @@
 """What a rollout's report tells: evidence over time, agreement by class and size, pace, the worst images."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +81,10 @@ def test_the_worst_samples_since_the_start_are_drawn_first(tmp_path: Path) -> No
     keep("2026-01-01T00:01:00+00:00", found())
     titles = [exhibit.title for exhibit in worst_samples(store, 1767225630.0)]
     assert [title.split(": ")[1] for title in titles] == ["2 missed", "1 agree, 1 missed"]
+
+
+def test_a_pod_writes_reports_without_the_libraries_that_measure_average_precision() -> None:
+    """Its image has an engine and what serves; `rcnn gate rollout` and `watch` run as jobs in it."""
+    absent = "import sys; sys.modules.update(dict.fromkeys(('pycocotools', 'torch', 'matplotlib')))"
+    modules = "report, sampled, rollout_command, watch_command, server, watch"
+    subprocess.run([sys.executable, "-c", f"{absent}; from deploy.judge import {modules}"], check=True)
