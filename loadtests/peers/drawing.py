@@ -51,7 +51,10 @@ def _bars(axes: Axes, spreads: dict[str, Spread | None]) -> None:
     drawn = axes.barh(range(len(names)), values, color=colours, xerr=[below, above], error_kw={"lw": 1}, height=0.65)
     axes.bar_label(
         drawn,
-        [f"{value:.3g}" if spreads[name] else "-" for name, value in zip(names, values, strict=True)],
+        [
+            f"{value:.0f}" if value >= 100 else f"{value:.3g}" if spreads[name] else "-"
+            for name, value in zip(names, values, strict=True)
+        ],
         padding=4,
         fontsize=8,
     )

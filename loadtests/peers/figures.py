@@ -26,6 +26,8 @@ class Cell:
     equal_p99_ms: Spread | None
     """At that rate; None where nothing was answered, or it was not measured."""
     equal_share_ok: float | None
+    equal_processors_ms: Spread | None
+    """Processor time an answer, at that rate."""
     images_a_call: float | None
     padding_ratio: float | None
     """Of the engine, at the highest rate held."""
@@ -45,6 +47,7 @@ def cell(records: Sequence[Record], server: str, load: str) -> Cell:
         goodput_per_s=_spread([0.0 if step is None else step.rate_per_s for step in best]),
         equal_rate_per_s=alike[0].rate_per_s if alike else None,
         equal_p99_ms=_spread([step.p99_ms for step in equal if step.p99_ms is not None]),
+        equal_processors_ms=_spread([step.processors_ms for step in equal if step.processors_ms is not None]),
         equal_share_ok=sum(step.ok for step in equal) / sent if sent else None,
         images_a_call=_median([step.images_a_call for step in held]),
         padding_ratio=_median([step.padding_ratio for step in held]),

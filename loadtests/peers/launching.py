@@ -7,8 +7,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from loadtests import scrape
@@ -22,7 +23,7 @@ from loadtests.peers.job import Job
 from loadtests.pictures import Picture
 from loadtests.run import drive
 from loadtests.scenarios import closed
-from loadtests.serving import ServiceDidNotStart, serving
+from loadtests.serving import ServiceDidNotStart, cpu_s, serving
 
 START_S, STOP_S, POLL_S = 120.0, 20.0, 0.2
 LINES_SHOWN = 3
@@ -37,6 +38,8 @@ class Server:
     url: str
     counted: Callable[[], Counts]
     """What its engine has run since the start."""
+    processors_s: Callable[[], float]
+    """Processor time that all its processes have spent since the start."""
 
     def target(self, timeout_s: float) -> Target:
         return self.door.target(self.url, timeout_s)
@@ -58,7 +61,7 @@ def _ours(job: Job) -> Iterator[Server]:
     settings: dict[str, object] = {"bundles": job.bundle, "engine": job.engine, "fake_engine_delay_ms": job.delay_ms}
     try:
         with serving(settings) as service:
-            yield Server(doors.OWN, service.url, lambda: _scraped(service.metrics_url))
+            yield Server(doors.OWN, service.url, lambda: _scraped(service.metrics_url), service.cpu_s)
     except ServiceDidNotStart as error:
         raise PeerUnavailable(f"did not start: {error}") from error
 
@@ -68,7 +71,9 @@ def _theirs(peer: Peer, job: Job, log: Path, first: Picture) -> Iterator[Server]
     python = environments.ensure(peer)
     job = replace(job, mixing=peer.mixing[job.engine], window_ms=peer.window_ms)
     environment = environments.variables(peer, python) | job.to_environment()
-    server = Server(peer.door, f"http://127.0.0.1:{job.port}", lambda: counts.read(Path(job.counts)))
+    mark = job.counts.encode()  # in the environment of all that this server starts, and of nothing else
+    counted, spent_s = partial(counts.read, Path(job.counts)), partial(_processors_s, mark)
+    server = Server(peer.door, f"http://127.0.0.1:{job.port}", counted, spent_s)
     with log.open("wb") as lines:
         process = subprocess.Popen(
             peer.command(python, job),
@@ -82,7 +87,7 @@ def _theirs(peer: Peer, job: Job, log: Path, first: Picture) -> Iterator[Server]
         _wait_until_it_answers(process, server, first, log)
         yield server
     finally:
-        _end(process)
+        _end(process, mark)
 
 
 def _wait_until_it_answers(process: "subprocess.Popen[bytes]", server: Server, first: Picture, log: Path) -> None:
@@ -98,18 +103,32 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", server: Server, f
     raise PeerUnavailable(f"did not answer within {START_S:g} s ({outcome}): {said}")
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Politely, then not; whatever of its group is left goes too."""
+def _end(process: "subprocess.Popen[bytes]", mark: bytes) -> None:
+    """Politely, then not, with everything it started."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(timeout=STOP_S)
     except subprocess.TimeoutExpired:
-        pass
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    process.wait()
+        process.kill()
+        process.wait()
+    for pid in _started_with(mark):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _started_with(mark: bytes) -> list[int]:
+    """Ray's processes leave their group and may outlive it: they are known by what they were given."""
+    found: list[int] = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):  # gone, or another user's
+                if mark in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+    return found
+
+
+def _processors_s(mark: bytes) -> float:
+    return sum(cpu_s(pid) for pid in _started_with(mark))
 
 
 def _scraped(metrics_url: str) -> Counts:

@@ -29,7 +29,7 @@ class Load:
     @property
     def first_rate_per_s(self) -> float:
         """Where a search begins that knows nothing."""
-        return 100.0 if self.engine == "fake" else 8.0
+        return 200.0 if self.engine == "fake" else 16.0
 
     def pictures(self) -> list[Picture]:
         """The model's golden images in each of the sizes, as PNG."""

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from loadtests.report import LATE_CLIENT_MS
+
 OBJECTIVE_MS = 200.0
 LEAST_SHARE_OK = 0.99
 
@@ -32,6 +34,12 @@ class Step:
     images_a_call: float | None
     padding_ratio: float | None
     by_outcome: dict[str, int] = field(default_factory=dict)
+    processors_ms: float | None = None
+    """Processor time of all the server's processes, for each correct answer."""
+
+    @property
+    def client_was_late(self) -> bool:
+        return self.client_lag_p99_ms is not None and self.client_lag_p99_ms > LATE_CLIENT_MS
 
     @property
     def holds(self) -> bool:

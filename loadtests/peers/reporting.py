@@ -18,6 +18,7 @@ HEADINGS = (
     "images a call",
     "padding",
     "p99 at equal load",
+    "processor time an image, there",
 )
 TITLE = "The same model behind other servers"
 
@@ -57,7 +58,7 @@ def _table(records: Sequence[Record], load: str) -> Table:
     rounds = len({r.round for r in records if isinstance(r, Step) and r.load == load and r.purpose == "search"})
     equal = next((c.equal_rate_per_s for c in cells.values() if c.equal_rate_per_s), None)
     told = "" if equal is None else f", equal load {equal:.3g}/s"
-    return Table(f"{load}: {rounds} rounds{told}", HEADINGS, rows)
+    return Table(f"{load}: {rounds} round{'' if rounds == 1 else 's'}{told}", HEADINGS, rows)
 
 
 def _row(title: str, of: Cell, ours: Cell) -> tuple[str, ...]:
@@ -70,6 +71,7 @@ def _row(title: str, of: Cell, ours: Cell) -> tuple[str, ...]:
         "-" if of.images_a_call is None else f"{of.images_a_call:.1f}",
         "-" if of.padding_ratio is None else f"{of.padding_ratio:.0%}",
         _waiting(of),
+        _spread(of.equal_processors_ms, " ms"),
     )
 
 
@@ -91,4 +93,10 @@ def _waiting(of: Cell) -> str:
 def _spread(spread: Spread | None, unit: str) -> str:
     if spread is None:
         return "-"
-    return f"{spread.median:.3g}{unit} ({spread.least:.3g} to {spread.most:.3g})"
+    told = f"{plain(spread.median)}{unit}"
+    return told if spread.least == spread.most else f"{told} ({plain(spread.least)} to {plain(spread.most)})"
+
+
+def plain(value: float) -> str:
+    """Three digits, or more where there are more before the point."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
