@@ -59,14 +59,14 @@ def drawn(folder: Path) -> None:
         cv2.imwrite(str(folder / f"{number}-drawn.png"), picture)
 
 
-async def write_expectations(draft: Path) -> dict[str, int]:
+async def write_expectations(draft: Path, engine: str = "onnx") -> dict[str, int]:
     """
     Write `<image>.json` beside each golden image: what the exported graphs find in it. -> detections by image.
 
     Where the bundle's own threshold leaves nothing, what is fainter is kept, so that the self-check has something to
     check; the file says which threshold it was.
     """
-    service = Service(read_settings(bundles=str(draft), engine="onnx", default_timeout_ms=600_000))
+    service = Service(read_settings(bundles=str(draft), engine=engine, default_timeout_ms=600_000))
     await service.load(check=False)
     counts = {}
     try:

@@ -3,26 +3,28 @@
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from model import golden
-from model.bench.precisions import Timed, timed
+from model.bench.precisions import timed
 from model.datasets import CocoSplit, DatasetInvalid, read_dataset
 from model.evaluate import Evaluation, evaluate
 from model.evaluate_command import keep
-from model.quantise import Layers, Method, NotQuantised
-from model.quantise import quantise as quantise_detector
+from model.quantise import Method, NotQuantised, Quantiser
+from model.quantise_report import ap_rows, lost_too_much, tell
+from model.sensitivity import Sensitivity, by_layer, plans
 from model.terminal import failure, progress_bar
 from service.bundle import Bundle, read_bundle, write_bundle
+from service.errors import BundleInvalid
 from service.signature import FILE as SIGNATURE_FILE
 
 _TIMED_ROUNDS = 30
+Int8Engine = Literal["onnx", "openvino"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,20 @@ class _Plan:
     calibration: CocoSplit
     judged_on: CocoSplit
     method: Method
+    engine: Int8Engine
     max_drop: float
+    searched_on: int  # images; 0: no search
     root: Path
+
+
+@dataclass(frozen=True)
+class _Made:
+    """An int8 bundle beside its source: what runs in int8, what was left out for its cost, what both found."""
+
+    int8: tuple[str, ...]
+    ranking: Sequence[Sensitivity]
+    before: Evaluation
+    after: Evaluation
 
 
 def quantise(
@@ -44,12 +58,16 @@ def quantise(
     calibrate_on: Annotated[str, typer.Option(help="Split whose images tell how large activations get.")] = "train",
     calibration_images: Annotated[int, typer.Option(min=1, help="How many of them.")] = 32,
     method: Annotated[Method, typer.Option(help="From what was seen to a range.")] = "minmax",
+    engine: Annotated[Int8Engine, typer.Option(help="That will run it, and on which it is judged.")] = "onnx",
     split: Annotated[str, typer.Option(help="Split to judge on.")] = "val",
     images: Annotated[int | None, typer.Option(min=1, help="Judge on that many images.  [default: all]")] = None,
     max_drop: Annotated[float, typer.Option(min=0, help="AP that may be lost, in all and in any class.")] = 0.01,
+    search: Annotated[
+        int, typer.Option(min=0, help="Where more is lost, leave out the layers that move answers to that many images.")
+    ] = 0,
     version: Annotated[str | None, typer.Option(help="Of the new bundle.  [default: OLD-int8]")] = None,
 ) -> None:
-    """Run the detector in int8 on ONNX Runtime, if that costs no more AP than allowed."""
+    """Run the detector in int8 on one engine, if that costs no more AP than allowed."""
     try:
         source = read_bundle(bundle)
         masks = source.manifest.task == "segmentation"
@@ -57,16 +75,9 @@ def quantise(
         root = out / source.manifest.name / (version or f"{source.manifest.version}-int8")
         if root.exists():
             raise NotQuantised(f"{root} is there already; choose another --version or --out")
-        plan = _Plan(
-            source,
-            calibration.evenly(calibration_images),
-            judged_on.evenly(images),
-            method,
-            max_drop,
-            root,
-        )
-        _make(plan)
-    except (DatasetInvalid, NotQuantised) as error:
+        calibration, judged_on = calibration.evenly(calibration_images), judged_on.evenly(images)
+        _make(_Plan(source, calibration, judged_on, method, engine, max_drop, search, root))
+    except (DatasetInvalid, NotQuantised, BundleInvalid) as error:
         raise failure(error) from error
 
 
@@ -74,72 +85,80 @@ def _make(plan: _Plan) -> None:
     """Raises NotQuantised, with nothing written, where too much AP is lost."""
     plan.root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=plan.root.parent) as temporary:
-        draft = Path(temporary) / plan.root.name
+        draft, paper = Path(temporary) / plan.root.name, Path(temporary) / "paper"
+        paper.mkdir()
         shutil.copytree(plan.source.root, draft, ignore=shutil.ignore_patterns("manifest.json", SIGNATURE_FILE))
         paths = [plan.calibration.image_path(image) for image in plan.calibration.images]
-        layers = quantise_detector(plan.source, paths, plan.method, draft / "detector.onnx")
-        write_bundle(draft, _manifest(plan, layers))
-        asyncio.run(golden.write_expectations(draft))
-        made = write_bundle(draft, _manifest(plan, layers))
-        before, after = (_evaluated(root, plan.judged_on) for root in (plan.source.root, draft))
-        _print(plan, layers, before, after, timed(plan.source, made, _TIMED_ROUNDS))
-        if lost := _lost_too_much(before, after, plan.max_drop):
+        quantiser = Quantiser(plan.source, paths, plan.method, paper)
+        made = _within(plan, quantiser, draft, paper)
+        times = timed(plan.source, read_bundle(draft), _TIMED_ROUNDS)
+        seen = f"{plan.method} over {len(paths)} images of {plan.calibration.split}"
+        tell(seen, quantiser.layers, made.int8, made.ranking, made.before, made.after, times)
+        if lost := lost_too_much(made.before, made.after, plan.max_drop):
             raise NotQuantised(f"not written: {'; '.join(lost)}; at most {plan.max_drop:g} is allowed")
-        keep(write_bundle(draft, _manifest(plan, layers, before, after)), after.metrics, after.baseline)
+        keep(write_bundle(draft, _manifest(plan, quantiser, made)), made.after.metrics, made.after.baseline)
         draft.rename(plan.root)
     typer.echo(f"wrote {plan.root}")
 
 
-def _evaluated(root: Path, data: CocoSplit) -> Evaluation:
-    """Both on ONNX Runtime: the difference is that of the graphs alone."""
+def _within(plan: _Plan, quantiser: Quantiser, draft: Path, paper: Path) -> _Made:
+    """The draft in int8; where that loses too much and a search is wanted, without more and more of what costs most."""
+    before = _evaluated(plan, plan.source.root)
+    ranking: list[Sensitivity] = []
+
+    def ranked() -> list[Sensitivity]:
+        few = plan.calibration.evenly(plan.searched_on)
+        paths = [few.image_path(image) for image in few.images]
+        with progress_bar() as progress:
+            ranking.extend(by_layer(quantiser, plan.source, paths, plan.engine, paper, progress))
+        return ranking
+
+    for left_out in plans(ranked):
+        int8 = quantiser.write(draft / "detector.onnx", left_out)
+        after = _judged(plan, draft)
+        if not plan.searched_on or not lost_too_much(before, after, plan.max_drop):
+            break
+    return _Made(int8, ranking, before, after)
+
+
+def _judged(plan: _Plan, draft: Path) -> Evaluation:
+    document = _document(plan)
+    write_bundle(draft, document)
+    asyncio.run(golden.write_expectations(draft, plan.engine))
+    write_bundle(draft, document)
+    return _evaluated(plan, draft)
+
+
+def _evaluated(plan: _Plan, root: Path) -> Evaluation:
+    """Both on the same engine: the difference is that of the graphs alone."""
     with progress_bar() as progress:
-        return asyncio.run(evaluate(root, data, "onnx", progress))
+        return asyncio.run(evaluate(root, plan.judged_on, plan.engine, progress))
 
 
-def _rows(evaluation: Evaluation) -> dict[str, float]:
-    """AP by what it is of: every kind, all classes and each that has truth."""
-    found: dict[str, float] = {}
-    for kind in evaluation.by_class:
-        whole = evaluation.metrics[kind]
-        rows = {"all": whole, **whole["by_class"]}
-        found |= {f"{kind}, {label}": float(row["AP"]) for label, row in rows.items() if row["AP"] is not None}
-    return found
-
-
-def _lost_too_much(before: Evaluation, after: Evaluation, max_drop: float) -> list[str]:
-    old, new = _rows(before), _rows(after)
-    return [f"AP of {name} {old[name]:.4f} -> {new[name]:.4f}" for name in old if old[name] - new[name] > max_drop]
-
-
-def _manifest(
-    plan: _Plan, layers: Layers, before: Evaluation | None = None, after: Evaluation | None = None
-) -> dict[str, Any]:
+def _document(plan: _Plan) -> dict[str, Any]:
     document = plan.source.manifest.model_dump(mode="json", exclude={"files", "schema_version"})
+    # The same int8 graph answers differently on another engine, beyond what golden answers allow.
+    return document | {"version": plan.root.name, "engines": [plan.engine]}
+
+
+def _manifest(plan: _Plan, quantiser: Quantiser, made: _Made) -> dict[str, Any]:
     provenance = {name: value for name, value in plan.source.manifest.provenance.items() if name != "parity"}
-    data = plan.calibration
-    quantised: dict[str, Any] = {
+    data, kept = plan.calibration, quantiser.layers
+    quantised = {
         "made_of": plan.source.digest,
         "method": plan.method,
+        "engine": plan.engine,
         "calibration": {"split": data.split, "images": len(data.images), "fingerprint": data.fingerprint()},
-        "int8_layers": len(layers.int8),
-        "left_out": list(layers.left_out),
+        "int8_layers": len(made.int8),
+        "left_out": [*kept.left_out, *_without(kept.int8, made.int8)],
+        "left_out_for_its_cost": _without(kept.int8, made.int8),
+        "max_drop": plan.max_drop,
+        "AP_before": ap_rows(made.before),
+        "AP_after": ap_rows(made.after),
     }
-    if before and after:
-        quantised |= {"max_drop": plan.max_drop, "AP_before": _rows(before), "AP_after": _rows(after)}
     provenance |= {"weights_stored_as": "int8, else fp32", "quantisation": quantised}
-    # The same int8 graph answers differently on OpenVINO, beyond what golden answers allow.
-    return document | {"version": plan.root.name, "provenance": provenance, "engines": ["onnx"]}
+    return _document(plan) | {"provenance": provenance}
 
 
-def _print(plan: _Plan, layers: Layers, before: Evaluation, after: Evaluation, times: list[Timed]) -> None:
-    seen, judged_on = plan.calibration, plan.judged_on
-    typer.echo(
-        f"{len(layers.int8)} layers in int8 by {plan.method} over {len(seen.images)} images of {seen.split}, "
-        f"{len(layers.left_out)} left out; judged on {len(judged_on.images)} of {judged_on.split}"
-    )
-    table, old, new = Table("AP", "before", "int8", "change"), _rows(before), _rows(after)
-    for name, value in old.items():
-        table.add_row(name, f"{value:.4f}", f"{new[name]:.4f}", f"{new[name] - value:+.4f}")
-    Console().print(table)
-    for row in times:
-        typer.echo(f"{row.name}: median {row.median_ms:.1f} ms of one processor, {row.ratio:.2f} of the fastest fp32")
+def _without(names: Sequence[str], others: Collection[str]) -> list[str]:
+    return [name for name in names if name not in others]

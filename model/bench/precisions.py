@@ -1,4 +1,4 @@
-"""A bundle on every CPU engine and its int8 copy on ONNX Runtime, one golden image, in one alternating run."""
+"""A bundle on every CPU engine and its int8 copy on the one it is for, one golden image, in one alternating run."""
 
 import importlib.util
 import time
@@ -31,7 +31,8 @@ def timed(whole: Bundle, quantised: Bundle, rounds: int) -> list[Timed]:
     for less so. The order turns round every round, the first run is left out.
     """
     engines = {f"{name}, fp32": _engine(name, whole) for name in _installed()}
-    engines["onnx, int8"] = _engine("onnx", quantised)
+    own = (quantised.manifest.engines or ("onnx",))[0]
+    engines[f"{own}, int8"] = _engine(own, quantised)
     image = decode(whole.path(whole.golden_images()[0]).read_bytes(), _LIMITS)
     canvas, geometry = to_canvas(image, whole.manifest.preprocess)
     inputs = canvas[None], np.array([geometry.resized_hw], np.int64)

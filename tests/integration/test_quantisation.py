@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,8 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from model.commands import app
-from model.quantise import NotQuantised
-from model.quantise import quantise as quantise_detector
+from model.quantise import NotQuantised, Quantiser
 from service.bundle import Bundle, read_bundle
 from service.engine.base import EngineOptions
 from service.engine.choice import create_engine
@@ -39,6 +39,9 @@ def quantised(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundl
     result = quantise(labelled, out, "--calibrate-on", "val", "--max-drop", "0.2")
     assert result.exit_code == 0, result.output
     assert "onnx, int8: median" in result.output
+    told = " ".join(result.output.split())
+    assert "in floating point: /backbone/body/conv1/Conv, the first layer" in told
+    assert "for there is no int8 form: " in told and " RoiAlign" in told
     return read_bundle(out / "blood-cells" / "1-int8")
 
 
@@ -82,6 +85,31 @@ def test_a_bad_calibration_is_refused(labelled: Path, tmp_path: Path) -> None:
     assert not list((tmp_path / "out").rglob("manifest.json"))
 
 
+def test_images_that_are_not_as_labelled_are_refused(labelled: Path, tmp_path: Path) -> None:
+    """Of another size than their labels say, broken, or gone: the image is named, nothing is calibrated on it."""
+    for name, change in {
+        "smaller": lambda row, path: row.update(width=row["width"] // 2),
+        "cut": cut,
+        "gone": gone,
+    }.items():
+        data = Path(shutil.copytree(labelled, tmp_path / name))
+        document = json.loads((data / "val.json").read_text())
+        row = document["images"][0]
+        change(row, data / "images" / row["file_name"])
+        (data / "train.json").write_text(json.dumps(document))
+        result = quantise(data, tmp_path / "out")
+        assert result.exit_code == 1 and row["file_name"] in " ".join(result.output.split()), name
+        assert not list((tmp_path / "out").rglob("*")), name
+
+
+def cut(row: Any, path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:30])
+
+
+def gone(row: Any, path: Path) -> None:
+    path.unlink()
+
+
 def test_calibration_images_that_are_none_are_refused(labelled: Path, tmp_path: Path) -> None:
     """A folder without labels, a split that is missing, no image, one that cannot be read: each is named."""
     empty = tmp_path / "empty"
@@ -89,8 +117,8 @@ def test_calibration_images_that_are_none_are_refused(labelled: Path, tmp_path: 
     assert f"{empty} holds no annotations" in quantise(empty, tmp_path / "out").output.replace("\n", " ")
     assert "split train" in quantise(labelled, tmp_path / "out").output
     with pytest.raises(NotQuantised, match="at least one image"):
-        quantise_detector(read_bundle(BUNDLE), [], "minmax", tmp_path / "int8.onnx")
+        Quantiser(read_bundle(BUNDLE), [], "minmax", tmp_path)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     with pytest.raises(NotQuantised, match=r"calibration image .*broken\.png"):
-        quantise_detector(read_bundle(BUNDLE), [broken], "minmax", tmp_path / "int8.onnx")
+        Quantiser(read_bundle(BUNDLE), [broken], "minmax", tmp_path)

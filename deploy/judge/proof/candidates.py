@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from PIL import Image
 
-from model.quantise import quantise
+from model.quantise import Quantiser
 from service.bundle import read_bundle, write_bundle
 
 Weights = NDArray[np.float32]
@@ -117,7 +117,7 @@ def blindly_quantised(source: Path, root: Path) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         grey, target = Path(folder) / "grey.png", Path(folder) / "detector.onnx"
         Image.new("RGB", (64, 64), (128, 128, 128)).save(grey)
-        quantise(read_bundle(root), [grey], "minmax", target)
+        Quantiser(read_bundle(root), [grey], "minmax", Path(folder)).write(target)
         shutil.copy(target, root / "detector.onnx")
     manifest = read_bundle(source).manifest.model_dump(mode="json", exclude={"files", "schema_version"})
     write_bundle(root, manifest)
