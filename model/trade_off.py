@@ -52,10 +52,10 @@ async def hold_side_by_side(
         found = [(await evaluate(b.root, data, v.engine, progress, v.tta)).metrics for v, b in pairs]
         bodies = [data.image_path(image).read_bytes() for image in data.evenly(timed_images).images]
         latencies_s = np.median(await _latencies_s(pairs, bodies, rounds, progress), axis=(0, 1))
-    return [
-        _outcome(variant, bundle, metrics, latency_s, latencies_s[0])
-        for (variant, bundle), metrics, latency_s in zip(pairs, found, latencies_s.tolist(), strict=True)
-    ]
+        return [
+            _outcome(variant, bundle, metrics, latency_s, latencies_s[0])
+            for (variant, bundle), metrics, latency_s in zip(pairs, found, latencies_s.tolist(), strict=True)
+        ]
 
 
 async def _latencies_s(
