@@ -54,11 +54,15 @@ def trade_off(
 
 
 def _table(outcomes: list[Outcome]) -> Table:
-    sizes, labels = list(outcomes[0].by_size), list(outcomes[0].by_class)
-    table = Table("", f"{outcomes[0].kind} AP", "AP50", *sizes, *labels, "ms", "x", "MB", "")
-    for one, is_on in zip(outcomes, on_the_front(outcomes), strict=True):
-        parts = [one.ap, one.ap50, *one.by_size.values(), *(one.by_class.get(label) for label in labels)]
-        weight = [f"{one.latency_ms:.0f}", f"{one.ratio:.2f}", f"{one.graphs_mb:.1f}", "*" if is_on else ""]
-        table.add_row(f"{one.name} ({one.engine})", *("–" if v is None else f"{v:.3f}" for v in parts), *weight)
+    """A row a figure and a column a variant: figures are many, and a terminal has 80 columns."""
+    table = Table("", *(f"{one.name} ({one.engine})" for one in outcomes))
+    for name in (kind := f"{outcomes[0].kind} AP", "AP50", *outcomes[0].by_size, *outcomes[0].by_class):
+        parts = ({kind: one.ap, "AP50": one.ap50, **one.by_size, **one.by_class}.get(name) for one in outcomes)
+        table.add_row(name, *("–" if part is None else f"{part:.3f}" for part in parts))
+    table.add_section()
+    table.add_row("ms", *(f"{one.latency_ms:.0f}" for one in outcomes))
+    table.add_row("times the first's", *(f"{one.ratio:.2f}" for one in outcomes))
+    table.add_row("MB", *(f"{one.graphs_mb:.1f}" for one in outcomes))
+    table.add_row("on the front", *("*" if is_on else "" for is_on in on_the_front(outcomes)))
     table.caption = "* none is both quicker and better"
     return table

@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 import structlog
+from hypothesis import settings
 from PIL import Image
 
 from service.bundle import Bundle, write_bundle
 from tests.discretion import leaks
 
 ZOO = Path(__file__).parent.parent / "model" / "zoo"
+settings.register_profile("untimed", deadline=None)  # how long an example takes is for the benchmarks to say
+settings.load_profile("untimed")
 _START_S = 120.0
 
 MANIFEST: dict[str, Any] = {
