@@ -9,7 +9,7 @@ from loadtests.peers import doors
 from loadtests.peers.doors import Door
 from loadtests.peers.job import Job, Mixing
 
-INSIDE = "loadtests.peers.inside"
+INSIDE = "deploy.peers"
 OURS = "rcnn"
 
 

@@ -9,12 +9,12 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from deploy.peers.detecting import Detector
 from loadtests.peers import __main__ as command
 from loadtests.peers import counts, doors, records, reporting
 from loadtests.peers.catalogue import NAMES, PEERS
 from loadtests.peers.environments import REQUIREMENTS
 from loadtests.peers.figures import cell
-from loadtests.peers.inside.detecting import Detector
 from loadtests.peers.job import Job, Mixing
 from loadtests.peers.loads import BY_NAME, MODEL
 from loadtests.peers.records import Failed, Step

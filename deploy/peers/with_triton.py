@@ -9,7 +9,7 @@ from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
-from loadtests.peers.inside.detecting import Detector
+from deploy.peers.detecting import Detector
 from loadtests.peers.job import from_environment
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import bentoml
 
-from loadtests.peers.inside.detecting import Detector
+from deploy.peers.detecting import Detector
 from loadtests.peers.job import from_environment
 
 JOB = from_environment()

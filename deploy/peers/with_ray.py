@@ -10,7 +10,7 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response
 
-from loadtests.peers.inside.detecting import Answer, Detector
+from deploy.peers.detecting import Answer, Detector
 from loadtests.peers.job import Job, from_environment
 
 WAITING = 1_000

@@ -7,7 +7,7 @@ import litserve
 import orjson
 from fastapi import Response
 
-from loadtests.peers.inside.detecting import Answer, Detector
+from deploy.peers.detecting import Answer, Detector
 from loadtests.peers.job import from_environment
 
 

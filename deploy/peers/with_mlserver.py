@@ -17,7 +17,7 @@ import orjson
 from mlserver import MLModel
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
-from loadtests.peers.inside.detecting import Detector
+from deploy.peers.detecting import Detector
 from loadtests.peers.job import Job, from_environment
 
 
@@ -51,7 +51,7 @@ def write_settings(job: Job, folder: Path) -> None:
     }
     model = {
         "name": "detect",
-        "implementation": "loadtests.peers.inside.with_mlserver.Detect",
+        "implementation": "deploy.peers.with_mlserver.Detect",
         "max_batch_size": job.max_batch_size,
         "max_batch_time": job.window_ms / 1e3,
     }
