@@ -36,6 +36,7 @@ class TensorBoard:
     def metrics(self, values: Mapping[str, float], epoch: int) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, epoch)
+        self._writer.flush()  # by itself only every two minutes: a kill would take the last epochs with it
 
     def artefacts(self, folder: Path, name: str) -> None:
         self._writer.add_text(name, str(folder))

@@ -83,8 +83,9 @@ def train(run: Run, samples: Sequence[Sample], tracker: Tracker, progress: Progr
             losses.append(learner.step(images, targets))
             watch.stepped(number, losses[-1])
         metrics = {f"loss/{name}": float(np.mean([step[name] for step in losses])) for name in losses[0]}
-        save(run.checkpoint_path, {"identity": identity, "epochs_done": number, **learner.state_dict()})
+        # Before the checkpoint: a kill between the two repeats the epoch, instead of leaving it out of the curves.
         tracker.metrics({**metrics, "learning_rate": learner.learning_rate, "loss": sum(metrics.values())}, number)
+        save(run.checkpoint_path, {"identity": identity, "epochs_done": number, **learner.state_dict()})
         watch.finished(number, sum(metrics.values()))
     return _finish(run, learner, identity)
 
