@@ -36,7 +36,6 @@ from service.predictor import Predictor
 from service.proof import prove
 from service.repository import Repository
 from service.response_cache import ResponseCache
-from service.scheduling import ask_for_short_slices
 from service.security_settings import certificates_from, guard_from
 from service.settings import Settings
 from service.signature import TrustedSigners
@@ -200,7 +199,6 @@ class Service:
         try:
             await self._finish_loading(loading, signals.asked)
             keep_pauses_short()
-            ask_for_short_slices()
             _log.info(self.health.state.value, http_port=http.port, grpc_port=grpc_port, metrics_port=admin.port)
             await signals.asked.wait()
         finally:
