@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     max_header_bytes: int = Field(32_768, ge=1024)
     """Bytes of a request's head (its line and headers; gRPC's metadata) at most."""
     max_connections: int = Field(1_000, gt=0)
-    """HTTP connections at once. Beyond it the one that has waited longest without a request is closed."""
+    """HTTP connections at once. Beyond it the longest idle goes: those never answered first, up to half."""
     max_grpc_calls: int = Field(256, gt=0)
     """gRPC calls at once, streams and health checks among them."""
     max_request_bytes: int = Field(64_000_000, gt=0)

@@ -139,6 +139,22 @@ def test_resting_connections_are_the_first_to_go(tight: Served) -> None:
         eventually(lambda: counted(tight, shed) >= before + 20)
 
 
+def test_silent_connections_take_no_kept_one_from_a_caller(tight: Served) -> None:
+    """Three times the room in connections that say nothing: one that had its answer
+    before them brings its next request."""
+    ask = b"GET /livez HTTP/1.1\r\nHost: me\r\n\r\n"
+    shed = 'rcnn_shed_total{reason="connections"}'
+    with ExitStack() as held:
+        kept = held.enter_context(connection(tight, ask))
+        assert kept.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        before = counted(tight, shed)
+        for _ in range(30):
+            held.enter_context(connection(tight))
+        eventually(lambda: counted(tight, shed) >= before + 20)
+        kept.sendall(ask)
+        assert kept.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_connection_may_rest_for_so_long(toy_bundle: Bundle) -> None:
     """Then the server closes it, without a word."""
     environment = {"RCNN_ENGINE": "fake", "RCNN_BUNDLES": str(toy_bundle.root), "RCNN_KEEP_ALIVE_S": "0.3"}

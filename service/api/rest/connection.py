@@ -39,15 +39,37 @@ class RefusalObserver(Protocol):
 
 
 class ConnectionGuard:
-    """One server's limits and its connections that wait for a request, the longest first."""
+    """
+    One server's limits and its connections that wait for a request: strangers, and those that have had an answer.
+
+    Each kind may fill half of the room and no more where the other wants it: a flood of silent connections takes no
+    kept one from a caller, and whoever keeps thousands keeps no newcomer out.
+    """
 
     def __init__(self, limits: ConnectionLimits, observer: RefusalObserver) -> None:
         self.limits, self.observer = limits, observer
-        self.waiting: dict[GuardedConnection, None] = {}
+        self._strangers: dict[GuardedConnection, None] = {}  # those that wait the longest first, as below
+        self._answered: dict[GuardedConnection, None] = {}
 
     def protocol(self, *args: Any, **kwargs: Any) -> "GuardedConnection":
         """What uvicorn makes for each connection."""
         return GuardedConnection(self, *args, **kwargs)
+
+    def waits(self, connection: "GuardedConnection", *, answered: bool) -> None:
+        """From now on connection may be closed to make room; it keeps its turn if it waits already."""
+        if connection not in self._strangers:
+            (self._answered if answered else self._strangers)[connection] = None
+
+    def asks(self, connection: "GuardedConnection") -> None:
+        """A request is under way on connection, or it is gone."""
+        self._strangers.pop(connection, None)
+        self._answered.pop(connection, None)
+
+    def first_to_go(self) -> "GuardedConnection | None":
+        """The one that waits the longest among strangers, or among the answered where these have over their half."""
+        too_many = len(self._answered) > self.limits.max_connections // 2
+        kinds = (self._answered, self._strangers) if too_many else (self._strangers, self._answered)
+        return next((connection for kind in kinds for connection in kind), None)
 
 
 class GuardedConnection(HttpToolsProtocol):
@@ -57,7 +79,7 @@ class GuardedConnection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._guard, self._limits, self._served = guard, guard.limits, self.app
         self._head_begun, self._head_bytes = False, 0
-        self._leaving = False
+        self._answered = self._leaving = False
         self._timer: asyncio.TimerHandle | None = None  # runs while the client owes us bytes
         self._write_timer: asyncio.TimerHandle | None = None
 
@@ -68,9 +90,8 @@ class GuardedConnection(HttpToolsProtocol):
             self.loop.call_later(_LOOK_AGAIN_S, self._make_room)
 
     def _make_room(self) -> None:
-        """Close those idle the longest. A moment later than they came: a request may lie in a socket, unread."""
-        while len(self.connections) > self._limits.max_connections and self._guard.waiting:
-            idle = next(iter(self._guard.waiting))
+        """Close idle ones. A moment later than they came: a request may lie in a socket, unread."""
+        while len(self.connections) > self._limits.max_connections and (idle := self._guard.first_to_go()):
             idle._paid()
             self.connections.discard(idle)
             self._guard.observer.shed("connections")
@@ -110,8 +131,9 @@ class GuardedConnection(HttpToolsProtocol):
         limits = self._limits
         self.timeout_keep_alive = limits.header_timeout_s if self.cycle.more_body else limits.keep_alive_s  # type: ignore[assignment]  # uvicorn takes any number of seconds
         super().on_response_complete()
+        self._answered = True
         if not self.pipeline and not self.transport.is_closing():
-            self._guard.waiting[self] = None
+            self._guard.waits(self, answered=True)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -132,11 +154,11 @@ class GuardedConnection(HttpToolsProtocol):
     def _owed(self) -> None:
         """The client's turn: a time limit runs from now, unless it runs already."""
         if self._timer is None:
-            self._guard.waiting[self] = None
+            self._guard.waits(self, answered=self._answered)
             self._timer = self.loop.call_later(self._limits.header_timeout_s, self._keeps_us_waiting)
 
     def _paid(self) -> None:
-        self._guard.waiting.pop(self, None)
+        self._guard.asks(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
