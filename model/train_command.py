@@ -23,6 +23,7 @@ from model.terminal import failure, progress_bar
 from model.tracking import Mlflow, TensorBoard, Trackers
 from model.train import Run, RunMismatch, epochs_done
 from model.train import train as fit
+from service.engine.cpu import cpu_features, has_bf16
 from service.engine.threads import available_cpus
 from service.errors import ServiceError
 
@@ -63,7 +64,8 @@ def train(
     teacher_boxes: Annotated[float, typer.Option(min=0, help="Share of its boxes.")] = 0.5,
     teacher_features: Annotated[float, typer.Option(min=0, help="Share of its pyramid.")] = 1.0,
     amp: Annotated[
-        bool | None, typer.Option("--amp/--no-amp", help="The trunk in bfloat16. Default: on a GPU.")
+        bool | None,
+        typer.Option("--amp/--no-amp", help="Convolutions in bfloat16. Default: on a GPU, and on a CPU that has it."),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that make views. Default: 0, 8 on a GPU.")
@@ -101,7 +103,7 @@ def train(
             data=data,
             out_dir=out,
             device=device,
-            half_precision=on_gpu if amp is None else amp,
+            half_precision=(on_gpu or has_bf16(cpu_features())) if amp is None else amp,
             workers=(min(_CUDA_WORKERS, available_cpus()) if on_gpu else 0) if workers is None else workers,
             start=None if init is None else _state_dict(init),
             teacher=None if teacher is None else _teacher(teacher, shares, chosen, data),
