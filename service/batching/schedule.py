@@ -16,6 +16,7 @@ from service.batching.turns import Turns
 from service.errors import Overloaded
 
 _HOPELESS = 0.8  # share of its predicted cost which an image must still have time for
+_STANDING = 0.8  # share of a caller's time which others' work may take up: a longer queue answers nobody sooner
 
 
 @dataclass(eq=False)
@@ -64,15 +65,15 @@ class Schedule(Generic[Item]):
     ) -> tuple[float, float]:
         """
         Seconds of work before a newcomer's last image and of its own; raises Overloaded if that would not be answered
-        by its deadline.
+        by its deadline, or leaves it waiting for most of the time until then.
 
         An idle service always tries: only what runs can correct a prediction that was too dark.
         """
         last_turn = self._turns[high].of_next(caller) + images - 1
-        ahead_s = self.work_ahead_s(now, high=high, turn=last_turn) + (images - 1) * self.cost.image_s
-        own_s = self.cost.batch_s
+        others_s = self.work_ahead_s(now, high=high, turn=last_turn)
+        ahead_s, own_s, left_s = others_s + (images - 1) * self.cost.image_s, self.cost.batch_s, deadline - now
         idle = not (self._running or self.depth or self._coming)
-        late_s = now + self.forecast.stay_s(ahead_s, own_s) - deadline
+        late_s = max(self.forecast.stay_s(ahead_s, own_s) - left_s, others_s - _STANDING * left_s)
         if late_s > 0 and not idle:
             raise Overloaded(
                 f"{ahead_s:.2f} s of work is waiting, too much to answer before the deadline.", late_s, "deadline"
