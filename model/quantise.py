@@ -1,31 +1,21 @@
 """
-detector.onnx in int8, as QDQ (a QuantizeLinear and a DequantizeLinear around every operator that may run in int8).
+A bundle's graphs in int8, as QDQ (a QuantizeLinear and a DequantizeLinear around every operator that may run in int8).
 
 ONNX Runtime's static quantiser: ranges of activations from calibration images, weights per output channel.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
+from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from model.quantise_inputs import NotQuantised, Reader, detector_inputs, mask_head_inputs
 from service.bundle import Bundle
-from service.errors import ServiceError
-from service.images import Limits, decode
-from service.preprocess import to_canvas
 
 Method = Literal["minmax", "entropy", "percentile"]
 _METHODS = {
@@ -34,13 +24,8 @@ _METHODS = {
     "percentile": CalibrationMethod.Percentile,
 }
 _OPERATORS = ["Conv", "Gemm"]
-_LAST_LAYERS = ("cls_logits", "bbox_pred", "cls_score")  # torchvision's names of what gives scores and boxes
+_LAST_LAYERS = ("cls_logits", "bbox_pred", "cls_score", "mask_fcn_logits")  # torchvision's names of what gives answers
 _NO_INT8 = ("RoiAlign", "MaxRoiPool", "ConvTranspose", "Resize", "NonMaxSuppression", "TopK", "Softmax", "Sigmoid")
-_LIMITS = Limits(50_000_000, 50_000_000)
-
-
-class NotQuantised(ValueError):
-    """There is no int8 bundle to be had of this; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -49,38 +34,15 @@ class Layers:
 
     int8: tuple[str, ...]
     left_out: dict[str, str]
-    no_int8: dict[str, int]  # operators that work on activations and have no int8 form here, and how many there are
-
-
-class _Canvases(CalibrationDataReader):
-    """The detector's inputs for each image, one at a time, as a request would bring them."""
-
-    def __init__(self, bundle: Bundle, paths: Sequence[Path]) -> None:
-        self._rows = canvases(bundle, paths)
-
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
-        row = next(self._rows, None)
-        return None if row is None else {"images": row[0][None], "sizes": np.array([row[1]], np.int64)}
-
-
-def canvases(bundle: Bundle, paths: Sequence[Path]) -> Iterator[tuple[NDArray[np.uint8], tuple[int, int]]]:
-    """Each image on its canvas (H, W, 3), and the size of its valid part. Raises NotQuantised naming what is none."""
-    for path in paths:
-        try:
-            image = decode(path.read_bytes(), _LIMITS)
-        except (ServiceError, OSError) as error:
-            raise NotQuantised(f"calibration image {path}: {error}") from error
-        canvas, geometry = to_canvas(image, bundle.manifest.preprocess)
-        yield canvas, geometry.resized_hw
+    no_int8: Counter[str]  # operators that work on activations and have no int8 form here, and how many there are
 
 
 class Quantiser:
     """
-    A bundle's detector, calibrated once, written in int8 as often as plans are tried.
+    A bundle's graphs, calibrated once: the detector written in int8 as often as plans are tried, a mask head once.
 
-    Convolutions and fully connected layers, but not the first, nor those that give scores and boxes: there a step of
-    int8 is a step of the answer. RoiAlign and all arithmetic on boxes stay as they are. Weights use 7 of 8 bits: on
-    CPUs without VNNI two products of full range overflow 16 bits.
+    Convolutions and fully connected layers, but not the first to see pixels, nor those that give scores, boxes and
+    masks: there a step of int8 is a step of the answer. RoiAlign and all arithmetic on boxes stay as they are.
     """
 
     def __init__(self, bundle: Bundle, calibration: Sequence[Path], method: Method, folder: Path) -> None:
@@ -93,21 +55,59 @@ class Quantiser:
             raise NotQuantised("calibration needs at least one image")
         if bundle.manifest.proposals is not None:
             raise NotQuantised("a Fast R-CNN looks at regions it is given: calibration has none to give")
-        self._folded, self._ranges, self._method = folder / "folded.onnx", folder / "ranges.json", method
-        # Symbolic shapes of a detector are more than its inference can follow; the optimiser folds norms and casts.
-        quant_pre_process(str(bundle.path("detector.onnx")), str(self._folded), skip_symbolic_shape=True)
-        self.layers = layers_of(onnx.load(self._folded))
-        self._quantise(folder / "all.onnx", self.layers.int8, _Canvases(bundle, calibration))
+        detector = Reader(detector_inputs(bundle, calibration))
+        self._detector = _Graph(bundle.path("detector.onnx"), detector, method, folder / "detector", sees_pixels=True)
+        self._mask_head = None
+        if bundle.manifest.task == "segmentation":
+            regions = Reader(mask_head_inputs(bundle, calibration))
+            self._mask_head = _Graph(bundle.path("mask_head.onnx"), regions, method, folder / "mask_head")
+
+    @property
+    def layers(self) -> Layers:
+        """The detector's."""
+        return self._detector.layers
+
+    @property
+    def mask_layers(self) -> Layers | None:
+        """The mask head's, if there is one."""
+        return self._mask_head.layers if self._mask_head else None
 
     def write(self, target: Path, left_out: Collection[str] = ()) -> tuple[str, ...]:
         """The detector with all layers in int8 that may be and are not in left_out; their names. At least one."""
         chosen = tuple(name for name in self.layers.int8 if name not in left_out)
         if not chosen:
             raise NotQuantised("every layer is left out")
-        self._quantise(target, chosen, None)
+        self._detector.write(target, chosen)
         return chosen
 
-    def _quantise(self, target: Path, layers: Sequence[str], reader: CalibrationDataReader | None) -> None:
+    def write_mask_head(self, target: Path) -> None:
+        """All its layers in int8 that may be. Nothing is written where there is no mask head."""
+        if self._mask_head:
+            self._mask_head.write(target, self._mask_head.layers.int8)
+
+
+class _Graph:
+    """
+    One graph and the ranges of its activations.
+
+    Weights use 7 of 8 bits: on CPUs without VNNI two products of full range overflow 16 bits.
+    """
+
+    def __init__(
+        self, source: Path, reader: Reader, method: Method, folder: Path, *, sees_pixels: bool = False
+    ) -> None:
+        folder.mkdir()
+        self._folded, self._ranges, self._method = folder / "folded.onnx", folder / "ranges.json", method
+        # Symbolic shapes of a detector are more than its inference can follow; the optimiser folds norms and casts.
+        quant_pre_process(str(source), str(self._folded), skip_symbolic_shape=True)
+        self.layers = layers_of(onnx.load(self._folded), sees_pixels=sees_pixels)
+        self._quantise(folder / "all.onnx", self.layers.int8, reader)
+
+    def write(self, target: Path, layers: Sequence[str]) -> None:
+        """With these layers in int8."""
+        self._quantise(target, layers, None)
+
+    def _quantise(self, target: Path, layers: Sequence[str], reader: Reader | None) -> None:
         quantize_static(
             str(self._folded),
             str(target),
@@ -124,22 +124,23 @@ class Quantiser:
         )
 
 
-def layers_of(graph: onnx.ModelProto) -> Layers:
-    """Raises NotQuantised where nothing would be left to run in int8."""
+def layers_of(graph: onnx.ModelProto, *, sees_pixels: bool) -> Layers:
+    """sees_pixels: the first layer stays as it is. Raises NotQuantised where nothing would be left to run in int8."""
     weights = {tensor.name for tensor in graph.graph.initializer}
     nodes = [node for node in graph.graph.node if node.op_type in _OPERATORS]
-    left_out = {node.name: why for index, node in enumerate(nodes) if (why := _why_not(index, node, weights))}
+    whys = {node.name: _why_not(node, weights, sees_pixels and node is nodes[0]) for node in nodes}
+    left_out = {name: why for name, why in whys.items() if why}
     int8 = tuple(node.name for node in nodes if node.name not in left_out)
     if not int8:
         raise NotQuantised(f"none of the {len(nodes)} convolutions and fully connected layers has constant weights")
     others = Counter(node.op_type for node in graph.graph.node if node.op_type in _NO_INT8)
-    return Layers(int8, left_out, dict(others))
+    return Layers(int8, left_out, others)
 
 
-def _why_not(index: int, node: onnx.NodeProto, weights: Collection[str]) -> str:
+def _why_not(node: onnx.NodeProto, weights: Collection[str], first: bool) -> str:
     """Why a layer stays in floating point; empty where it need not."""
     if node.input[1] not in weights:
         return "its weights are not constant"
-    if index == 0:
+    if first:
         return "the first layer"
-    return "gives scores or boxes" if any(part in node.name for part in _LAST_LAYERS) else ""
+    return "gives scores, boxes or masks" if any(part in node.name for part in _LAST_LAYERS) else ""

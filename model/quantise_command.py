@@ -15,7 +15,8 @@ from model.bench.precisions import timed
 from model.datasets import CocoSplit, DatasetInvalid, read_dataset
 from model.evaluate import Evaluation, evaluate
 from model.evaluate_command import keep
-from model.quantise import Method, NotQuantised, Quantiser
+from model.quantise import Method, Quantiser
+from model.quantise_inputs import NotQuantised
 from model.quantise_report import ap_rows, lost_too_much, tell
 from model.sensitivity import Sensitivity, by_layer, plans
 from model.terminal import failure, progress_bar
@@ -93,7 +94,7 @@ def _make(plan: _Plan) -> None:
         made = _within(plan, quantiser, draft, paper)
         times = timed(plan.source, read_bundle(draft), _TIMED_ROUNDS)
         seen = f"{plan.method} over {len(paths)} images of {plan.calibration.split}"
-        tell(seen, quantiser.layers, made.int8, made.ranking, made.before, made.after, times)
+        tell(seen, quantiser, made.int8, made.ranking, made.before, made.after, times)
         if lost := lost_too_much(made.before, made.after, plan.max_drop):
             raise NotQuantised(f"not written: {'; '.join(lost)}; at most {plan.max_drop:g} is allowed")
         keep(write_bundle(draft, _manifest(plan, quantiser, made)), made.after.metrics, made.after.baseline)
@@ -113,6 +114,7 @@ def _within(plan: _Plan, quantiser: Quantiser, draft: Path, paper: Path) -> _Mad
             ranking.extend(by_layer(quantiser, plan.source, paths, plan.engine, paper, progress))
         return ranking
 
+    quantiser.write_mask_head(draft / "mask_head.onnx")
     for left_out in plans(ranked):
         int8 = quantiser.write(draft / "detector.onnx", left_out)
         after = _judged(plan, draft)
@@ -150,6 +152,7 @@ def _manifest(plan: _Plan, quantiser: Quantiser, made: _Made) -> dict[str, Any]:
         "engine": plan.engine,
         "calibration": {"split": data.split, "images": len(data.images), "fingerprint": data.fingerprint()},
         "int8_layers": len(made.int8),
+        "int8_mask_layers": len(quantiser.mask_layers.int8) if quantiser.mask_layers else 0,
         "left_out": [*kept.left_out, *_without(kept.int8, made.int8)],
         "left_out_for_its_cost": _without(kept.int8, made.int8),
         "max_drop": plan.max_drop,

@@ -1,5 +1,6 @@
 """What int8 costs and saves, in words: layers, AP before and after, times."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import typer
@@ -8,7 +9,7 @@ from rich.table import Table
 
 from model.bench.precisions import Timed
 from model.evaluate import Evaluation
-from model.quantise import Layers
+from model.quantise import Quantiser
 from model.sensitivity import Sensitivity
 
 _MOST_SHOWN = 10  # layers of a ranking
@@ -32,7 +33,7 @@ def lost_too_much(before: Evaluation, after: Evaluation, max_drop: float) -> lis
 
 def tell(
     seen: str,
-    layers: Layers,
+    quantiser: Quantiser,
     int8: Collection[str],
     ranking: Sequence[Sensitivity],
     before: Evaluation,
@@ -40,16 +41,20 @@ def tell(
     times: Sequence[Timed],
 ) -> None:
     """seen: what the ranges of activations come from."""
+    layers, mask_layers = quantiser.layers, quantiser.mask_layers
     left_out = len(layers.left_out) + len(layers.int8) - len(int8)
     judged_on = before.data
     typer.echo(
         f"{len(int8)} layers in int8 by {seen}, {left_out} left out; "
         f"judged on {len(judged_on.images)} of {judged_on.split}"
     )
-    for name, why in layers.left_out.items():
+    if mask_layers:
+        typer.echo(f"of the mask head {len(mask_layers.int8)} in int8, {len(mask_layers.left_out)} left out")
+    parts = [layers, mask_layers] if mask_layers else [layers]
+    for name, why in [row for part in parts for row in part.left_out.items()]:
         typer.echo(f"in floating point: {name}, {why}")
-    if layers.no_int8:
-        several = ", ".join(f"{count} {name}" for name, count in layers.no_int8.items())
+    if counts := sum((part.no_int8 for part in parts), Counter()):
+        several = ", ".join(f"{count} {name}" for name, count in counts.items())
         typer.echo(
             f"in floating point, between DequantizeLinear and QuantizeLinear, for there is no int8 form: {several}"
         )
@@ -57,7 +62,9 @@ def tell(
         typer.echo(f"{one.layer} alone in int8 moves answers by {one.moved:.4f}{_fate(one.layer, int8)}")
     Console().print(_table(before, after))
     for row in times:
-        typer.echo(f"{row.name}: median {row.median_ms:.1f} ms of one processor, {row.ratio:.2f} of the fastest fp32")
+        typer.echo(
+            f"{row.name}: median {row.median_ms:.1f} ms of one processor, {row.ratio:.2f} of the fastest not in int8"
+        )
 
 
 def _fate(layer: str, int8: Collection[str]) -> str:

@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from rich.progress import Progress
 
-from model.quantise import Layers, canvases
+from model.quantise import Layers
+from model.quantise_inputs import canvases
 from service.bundle import Bundle, write_bundle
 from service.detections import Detections, NmsOptions
 from service.detector import Work, detect_batch
@@ -25,7 +26,9 @@ _SCORE_FLOOR = 0.25  # fainter objects come and go by themselves
 class AnyQuantiser(Protocol):
     """A bundle's detector, written in int8 as often as plans are tried."""
 
-    layers: Layers
+    @property
+    def layers(self) -> Layers:
+        """What may run in int8."""
 
     def write(self, target: Path, left_out: Collection[str] = ()) -> tuple[str, ...]:
         """All layers in int8 that may be and are not in left_out; their names."""
