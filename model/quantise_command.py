@@ -90,7 +90,7 @@ def _make(plan: _Plan) -> None:
         paper.mkdir()
         shutil.copytree(plan.source.root, draft, ignore=shutil.ignore_patterns("manifest.json", SIGNATURE_FILE))
         paths = [plan.calibration.image_path(image) for image in plan.calibration.images]
-        quantiser = Quantiser(plan.source, paths, plan.method, paper)
+        quantiser = Quantiser(plan.source, paths, plan.method, paper, symmetric=plan.engine == "openvino")
         made = _within(plan, quantiser, draft, paper)
         times = timed(plan.source, read_bundle(draft), _TIMED_ROUNDS)
         seen = f"{plan.method} over {len(paths)} images of {plan.calibration.split}"

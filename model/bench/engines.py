@@ -68,7 +68,7 @@ def _int8(measured: Subject, folder: Path) -> Bundle:
     bundle, draft, picture = measured.bundle, folder / "int8", folder / "image.png"
     Image.fromarray(measured.image).save(picture)
     shutil.copytree(bundle.root, draft, ignore=shutil.ignore_patterns("manifest.json", SIGNATURE_FILE))
-    quantiser = Quantiser(bundle, [picture], "minmax", folder)
+    quantiser = Quantiser(bundle, [picture], "minmax", folder, symmetric=True)
     quantiser.write(draft / "detector.onnx")
     quantiser.write_mask_head(draft / "mask_head.onnx")
     return write_bundle(draft, bundle.manifest.model_dump(mode="json", exclude={"files", "schema_version"}))

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -144,6 +145,24 @@ def test_a_mask_head_in_int8_draws_nearly_the_same_masks(tmp_path: Path) -> None
     before, after = (masks_of(bundle, pictures[0]) for bundle in (nuclei, made))
     assert before.shape == after.shape and len(before) > 10
     assert 0 < ((before > 0.5) != (after > 0.5)).mean() < 0.01
+
+
+@pytest.mark.slow
+def test_for_openvino_no_activation_has_a_zero_point(tmp_path: Path) -> None:
+    """Those never below zero are unsigned from zero up, the others signed around it; ONNX Runtime's stay unsigned."""
+    source = read_bundle(BUNDLE)
+    kinds = {}
+    for symmetric in (False, True):
+        folder = tmp_path / str(symmetric)
+        folder.mkdir()
+        pictures = [source.path(source.golden_images()[0])]
+        Quantiser(source, pictures, "minmax", folder, symmetric=symmetric).write(folder / "int8.onnx")
+        graph = onnx.load(folder / "int8.onnx").graph
+        values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        kinds[symmetric] = [values[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert {zero.dtype.name for zero in kinds[False]} == {"uint8"} and any(np.any(zero) for zero in kinds[False])
+    assert {zero.dtype.name for zero in kinds[True]} == {"uint8", "int8"}
+    assert not any(np.any(zero) for zero in kinds[True])
 
 
 def masks_of(bundle: Bundle, picture: Path) -> NDArray[np.float32]:
