@@ -26,6 +26,7 @@ from model.operating_point import (
 )
 from service.app import Service
 from service.detections import Answer, Augmentation, DetectOptions, RleMask
+from service.engine.precision import Precision
 from service.images import decode
 from service.models import ServedModel
 from service.postprocess.confidence import calibrated
@@ -64,7 +65,12 @@ class _Pass:
 
 
 async def evaluate(
-    bundle: Path, data: CocoSplit, engine: str, progress: Progress, tta: tuple[Augmentation, ...] = ()
+    bundle: Path,
+    data: CocoSplit,
+    engine: str,
+    progress: Progress,
+    tta: tuple[Augmentation, ...] = (),
+    precision: Precision = "auto",
 ) -> Evaluation:
     """
     Ask the served model once about every image, with the views of tta. Raises DatasetInvalid if it knows none of
@@ -72,7 +78,8 @@ async def evaluate(
 
     Requests go through service.predictor: the AP measured is the AP served.
     """
-    service = Service(read_settings(bundles=str(bundle), engine=engine, default_timeout_ms=600_000))
+    settings = read_settings(bundles=str(bundle), engine=engine, engine_precision=precision, default_timeout_ms=600_000)
+    service = Service(settings)
     await service.load()
     try:
         model = service.models.get()
@@ -153,6 +160,7 @@ def _judged(model: ServedModel, data: CocoSplit, passed: _Pass, baseline: Baseli
         "images": len(data.images),
         "dataset_fingerprint": data.fingerprint(),
         "engine": model.engine.name,
+        "precision": model.engine.precision,
         "max_detections": most,
         "score_floor": SCORE_FLOOR,
         **_speed(passed),

@@ -1,6 +1,7 @@
 """`rcnn evaluate`: a bundle and labelled images in; a table, metrics.json, a report and a verdict out."""
 
 import asyncio
+import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,6 +25,8 @@ from service.bundle import Bundle, read_bundle, write_bundle
 from service.detections import Augmentation
 from service.engine.base import EngineOptions
 from service.engine.choice import EngineName, create_engine
+from service.engine.cpu import cpu_features, has_bf16
+from service.engine.precision import Precision
 from service.engine.threads import available_cpus
 from service.errors import InvalidOption
 from service.sketch import Baseline
@@ -41,7 +44,10 @@ def evaluate(
     other: Annotated[Path | None, typer.Option("--compare", help="Another bundle, judged on the same images.")] = None,
     max_drop: Annotated[float, typer.Option(min=0, help="Exit 1 if AP is lower than --compare's by more.")] = 0.01,
     tta: Annotated[str, typer.Option(help="Views of each image: flip, scale or flip,scale.")] = "",
-    write: Annotated[bool, typer.Option(help="Keep the result in the bundle: metrics.json, baseline.json.")] = False,
+    precision: Annotated[Precision, typer.Option(help="Of the engine: fp32, or bf16 on a CPU that has it.")] = "auto",
+    write: Annotated[
+        bool, typer.Option(help="Keep the result, fp32 and bf16 where the CPU has it: metrics.json, baseline.json.")
+    ] = False,
     parity: Annotated[bool, typer.Option(help="Also compare with eager torchvision on every image (slow).")] = False,
     skip_broken: Annotated[bool, typer.Option(help="Leave broken annotations out instead of stopping.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a table.")] = False,
@@ -55,8 +61,9 @@ def evaluate(
         views = Options.parse({"tta": tta}).to_values().tta
         if views and write:
             raise InvalidOption("--write: keeps what is measured without --tta.")
-        evaluation = _run(bundle, data, engine, views)
-        differences = compare(evaluation, _run(other, data, engine)) if other else []
+        precision = "fp32" if write and precision == "auto" else precision
+        evaluation = _run(bundle, data, engine, views, precision)
+        differences = compare(evaluation, _run(other, data, engine, precision=precision)) if other else []
     except (DatasetInvalid, InvalidOption) as error:
         raise failure(error) from error
     metrics = evaluation.metrics
@@ -64,6 +71,8 @@ def evaluate(
         metrics["compared_with"] = {"bundle": str(other), "AP": [_row(difference) for difference in differences]}
     if parity:
         metrics["parity"] = _parity(found, data, metrics["engine"])
+    if write and precision == "fp32" and (faster := _faster(found, data)):
+        metrics["precisions"] = faster
     if write:
         keep(found, {name: value for name, value in metrics.items() if name != "compared_with"}, evaluation.baseline)
     if out:
@@ -78,9 +87,24 @@ def evaluate(
         raise typer.Exit(_WORSE)
 
 
-def _run(bundle: Path, data: CocoSplit, engine: str, tta: tuple[Augmentation, ...] = ()) -> Evaluation:
+def _run(
+    bundle: Path,
+    data: CocoSplit,
+    engine: str,
+    tta: tuple[Augmentation, ...] = (),
+    precision: Precision = "auto",
+) -> Evaluation:
     with progress_bar() as progress:
-        return asyncio.run(evaluate_bundle(bundle, data, engine, progress, tta))
+        return asyncio.run(evaluate_bundle(bundle, data, engine, progress, tta, precision))
+
+
+def _faster(bundle: Bundle, data: CocoSplit) -> dict[str, Any]:
+    """AP in bf16, by which a server decides whether to use it; nothing where it cannot be measured here."""
+    runs_there = "openvino" in (bundle.manifest.engines or ("openvino",))
+    if not (runs_there and has_bf16(cpu_features()) and importlib.util.find_spec("openvino")):
+        return {}
+    metrics = _run(bundle.root, data, "openvino", precision="bf16").metrics
+    return {"bf16": {kind: {"AP": metrics[kind]["AP"]} for kind in ("box", "mask") if kind in metrics}}
 
 
 def _row(difference: Difference) -> dict[str, Any]:

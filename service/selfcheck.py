@@ -19,6 +19,7 @@ from service.proposals import regions_on_canvas
 
 # Wide enough for another engine or precision, far too narrow for another model or preprocessing.
 _SCORE_TOLERANCE, _LEAST_IOU = 0.05, 0.9
+_MOST_FLIPPED = 0.1  # of an image's detections, below fp32: rounding decides which of two near equals NMS keeps
 _LIMITS = Limits(max_bytes=50_000_000, max_pixels=50_000_000)
 
 
@@ -29,11 +30,12 @@ def self_check(bundle: Bundle, engine: Engine) -> None:
         expected = document["detections"]
         found = _run(bundle, engine, name, document.get("score_threshold"))
         missing = [row for row in expected if not _is_found(row, *found)]
-        if missing:
+        if len(missing) > (0 if engine.precision == "fp32" else _MOST_FLIPPED * len(expected)):
             first = missing[0]
             raise BundleInvalid(
                 f"{bundle.root}: on {name}, {len(missing)} of {len(expected)} expected detections are not found by "
-                f"engine {engine.name}, the first a {first['label']} at {first['box']} with score {first['score']:.3f}"
+                f"engine {engine.name} ({engine.precision}), the first a {first['label']} at {first['box']} "
+                f"with score {first['score']:.3f}"
             )
 
 
