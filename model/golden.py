@@ -66,7 +66,8 @@ async def write_expectations(draft: Path, engine: str = "onnx") -> dict[str, int
     Where the bundle's own threshold leaves nothing, what is fainter is kept, so that the self-check has something to
     check; the file says which threshold it was.
     """
-    service = Service(read_settings(bundles=str(draft), engine=engine, default_timeout_ms=600_000))
+    asked = read_settings(bundles=str(draft), engine=engine, engine_precision="fp32", default_timeout_ms=600_000)
+    service = Service(asked)
     await service.load(check=False)
     counts = {}
     try:

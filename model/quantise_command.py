@@ -14,7 +14,7 @@ from model import golden
 from model.bench.precisions import timed
 from model.datasets import CocoSplit, DatasetInvalid, read_dataset
 from model.evaluate import Evaluation, evaluate
-from model.evaluate_command import keep
+from model.evaluate_command import faster_precisions, keep
 from model.quantise import Method, Quantiser
 from model.quantise_inputs import NotQuantised
 from model.quantise_report import ap_rows, lost_too_much, tell
@@ -92,12 +92,12 @@ def _make(plan: _Plan) -> None:
         paths = [plan.calibration.image_path(image) for image in plan.calibration.images]
         quantiser = Quantiser(plan.source, paths, plan.method, paper, symmetric=plan.engine == "openvino")
         made = _within(plan, quantiser, draft, paper)
+        _keep(plan, quantiser, made, draft)
         times = timed(plan.source, read_bundle(draft), _TIMED_ROUNDS)
         seen = f"{plan.method} over {len(paths)} images of {plan.calibration.split}"
         tell(seen, quantiser, made.int8, made.ranking, made.before, made.after, times)
         if lost := lost_too_much(made.before, made.after, plan.max_drop):
             raise NotQuantised(f"not written: {'; '.join(lost)}; at most {plan.max_drop:g} is allowed")
-        keep(write_bundle(draft, _manifest(plan, quantiser, made)), made.after.metrics, made.after.baseline)
         draft.rename(plan.root)
     typer.echo(f"wrote {plan.root}")
 
@@ -123,6 +123,13 @@ def _within(plan: _Plan, quantiser: Quantiser, draft: Path, paper: Path) -> _Mad
     return _Made(int8, ranking, before, after)
 
 
+def _keep(plan: _Plan, quantiser: Quantiser, made: _Made, draft: Path) -> None:
+    """Into the draft: what it is, and what was measured; what stays in floating point may run in bf16, too."""
+    bundle = write_bundle(draft, _manifest(plan, quantiser, made))
+    faster = faster_precisions(bundle, plan.judged_on)
+    keep(bundle, made.after.metrics | ({"precisions": faster} if faster else {}), made.after.baseline)
+
+
 def _judged(plan: _Plan, draft: Path) -> Evaluation:
     document = _document(plan)
     write_bundle(draft, document)
@@ -134,7 +141,7 @@ def _judged(plan: _Plan, draft: Path) -> Evaluation:
 def _evaluated(plan: _Plan, root: Path) -> Evaluation:
     """Both on the same engine: the difference is that of the graphs alone."""
     with progress_bar() as progress:
-        return asyncio.run(evaluate(root, plan.judged_on, plan.engine, progress))
+        return asyncio.run(evaluate(root, plan.judged_on, plan.engine, progress, precision="fp32"))
 
 
 def _document(plan: _Plan) -> dict[str, Any]:

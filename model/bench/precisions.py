@@ -32,15 +32,15 @@ class Timed:
 def timed(whole: Bundle, quantised: Bundle, rounds: int) -> list[Timed]:
     """
     From canvas to boxes and mask probabilities, on one thread, in processor time: other programs on the machine count
-    for less so. Without int8 in fp32, and in bf16 where the CPU has it. The order turns round every round, the first
-    run is left out.
+    for less so. Without int8 in fp32, and in bf16 where the CPU has it; the int8 copy as a server would run it. The
+    order turns round every round, the first run is left out.
     """
     engines = {f"{name}, fp32": _engine(name, whole, "fp32") for name in _installed()}
     if has_bf16(cpu_features()) and "openvino" in _installed():
         engines["openvino, bf16"] = _engine("openvino", whole, "bf16")
     others = list(engines)
     own: EngineName = (quantised.manifest.engines or ("onnx",))[0]
-    engines[f"{own}, int8"] = _engine(own, quantised, "fp32")
+    engines[f"{own}, int8"] = _engine(own, quantised, "auto")
     work = _golden(whole)
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     for turn in range(rounds + 1):
