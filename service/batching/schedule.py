@@ -16,7 +16,7 @@ from service.batching.turns import Turns
 from service.errors import Overloaded
 
 _HOPELESS = 0.8  # share of its predicted cost which an image must still have time for
-_STANDING = 0.8  # share of a caller's time which others' work may take up: a longer queue answers nobody sooner
+_STANDING = 0.8  # share of a caller's time which a queue that stands may take up: a longer one answers nobody sooner
 
 
 @dataclass(eq=False)
@@ -65,7 +65,7 @@ class Schedule(Generic[Item]):
     ) -> tuple[float, float]:
         """
         Seconds of work before a newcomer's last image and of its own; raises Overloaded if that would not be answered
-        by its deadline, or leaves it waiting for most of the time until then.
+        by its deadline, or would wait in a standing queue for most of the time until then.
 
         An idle service always tries: only what runs can correct a prediction that was too dark.
         """
@@ -73,7 +73,9 @@ class Schedule(Generic[Item]):
         others_s = self.work_ahead_s(now, high=high, turn=last_turn)
         ahead_s, own_s, left_s = others_s + (images - 1) * self.cost.image_s, self.cost.batch_s, deadline - now
         idle = not (self._running or self.depth or self._coming)
-        late_s = max(self.forecast.stay_s(ahead_s, own_s) - left_s, others_s - _STANDING * left_s)
+        late_s = self.forecast.stay_s(ahead_s, own_s) - left_s
+        if self._waited_s(now) > _STANDING * left_s / 2:  # no burst, which may fill all the time there is
+            late_s = max(late_s, others_s - _STANDING * left_s)
         if late_s > 0 and not idle:
             raise Overloaded(
                 f"{ahead_s:.2f} s of work is waiting, too much to answer before the deadline.", late_s, "deadline"
@@ -135,6 +137,10 @@ class Schedule(Generic[Item]):
     def running_s(self, now: float) -> float:
         """How long what take() returned has been running; 0 while nothing is."""
         return now - self._running_since if self._running else 0.0
+
+    def _waited_s(self, now: float) -> float:
+        """How long the first in line has waited, of the line where that is longest."""
+        return max((now - line.waiting[0].arrived for line in self._queue.lines()), default=0.0)
 
     def work_ahead_s(self, now: float, *, high: bool = False, turn: float = inf) -> float:
         """Seconds of engine work before a newcomer of this priority and turn; without one, behind all of its kind."""
