@@ -17,11 +17,13 @@ def test_masks_are_compared_at_equal_answers() -> None:
 
 @pytest.mark.slow
 def test_every_way_finds_the_same_in_the_same_image() -> None:
-    """torchvision eager, its export, and our graphs on both engines: equal numbers of detections."""
-    found = measured("engines", "--model", "blood-cells", "--rounds", "1")
-    assert {"torchvision eager", "ours, ONNX Runtime", "ours, OpenVINO"} <= set(found["detections"])
-    counts = set(found["detections"].values())
-    assert len(counts) == 1 and counts.pop() > 5
+    """torchvision eager, its export, our graphs on both engines: equal numbers; one in ten may differ below fp32."""
+    found = measured("engines", "--model", "blood-cells", "--rounds", "1")["detections"]
+    assert {"torchvision eager", "ours, ONNX Runtime", "ours, OpenVINO", "ours, OpenVINO int8"} <= set(found)
+    count = found["torchvision eager"]
+    assert count > 10
+    for way, detections in found.items():
+        assert abs(detections - count) <= (count // 10 if way.endswith(("bf16", "int8")) else 0), way
 
 
 def test_the_bare_engine_answers_in_images_a_second() -> None:

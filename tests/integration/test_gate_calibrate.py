@@ -32,12 +32,14 @@ def test_what_is_worse_disagrees_more_and_loses_more(said: tuple[int, str, dict[
     points = {point["name"]: point for point in said[2]["points"]}
     for mild, grave in (
         ("NMS at IoU 0.6", "NMS at IoU 0.9"),
-        ("2% noise on the weights", "10% noise on the weights"),
         ("score threshold 0.7", "score threshold 0.8"),
         ("images at 80%", "images at 60%"),
     ):
         assert points[mild]["disagreement"] < points[grave]["disagreement"]
         assert points[mild]["ap_loss"] < points[grave]["ap_loss"]
+    quiet, loud = points["2% noise on the weights"], points["10% noise on the weights"]
+    assert 0 < quiet["disagreement"] <= loud["disagreement"]  # of eighteen cells, both may hide the same one
+    assert quiet["ap_loss"] < loud["ap_loss"]
     assert all(point["low"] <= point["high"] for point in points.values())
 
 
