@@ -10,6 +10,8 @@ one release, then the next, and between rollouts this very one: itself it asks o
 """
 
 import asyncio
+import http.client
+import json
 import random
 import re
 import ssl
@@ -17,20 +19,19 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.detections import Answer, Detections, DetectOptions, RleMask
 from service.pairing import CANDIDATE_FAILED, Pairing, pair
+from service.shadow_line import Line
 from service.shadow_metrics import Work
 
-if TYPE_CHECKING:
-    import httpx
-
-_TOO_MANY_REQUESTS, _NOT_LET_IN = 429, (401, 403)
 _SAME_RELEASE_REST_S = 15.0  # between looks whether a candidate has come to the address
 _RELEASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -117,12 +118,7 @@ class Shadow:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
 
     def start(self) -> None:
-        import httpx
-
-        trusted = self._candidate.trusted or True
-        self._client = httpx.AsyncClient(
-            base_url=self._candidate.url, timeout=self._candidate.timeout_s, verify=trusted
-        )
+        self._line = Line(self._candidate.url, self._candidate.timeout_s, self._candidate.trusted)
         # One at a time: questions that met in a batch would count the work of both, and look slow.
         self._task = asyncio.create_task(self._ask_on())
 
@@ -131,8 +127,9 @@ class Shadow:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            await self._client.aclose()
         await asyncio.to_thread(self._thread.shutdown, wait=True)  # an answer may be half compared
+        if self._task is not None:
+            self._line.close()
 
     def exchanged(
         self, picture: bytes | NDArray[np.uint8], options: DetectOptions, score_threshold: float, answer: Answer
@@ -165,9 +162,7 @@ class Shadow:
     async def _ask(self, question: _Question) -> None:
         model = question.answer.model.name
         try:
-            name, body = await self._answer(question)
-            compare = asyncio.get_running_loop().run_in_executor(self._thread, _compared, question, body)
-            pairing, found, work = await compare
+            name, pairing, found, work = await self._in_time(question)
         except SameRelease:
             self._observer.shadow_dropped("same_release")
             self._rest_until_s = time.monotonic() + _SAME_RELEASE_REST_S
@@ -183,38 +178,40 @@ class Shadow:
                 asked = question.image, question.options, question.score_threshold, question.answer
                 self._reader.paired(*asked, found, pairing)
 
-    async def _answer(self, question: _Question) -> tuple[str, dict[str, Any]]:
-        """The candidate's name and JSON. Raises CandidateFailed, CandidateRefused, NotLetIn or SameRelease."""
-        import httpx
-
+    async def _in_time(self, question: _Question) -> tuple[str, Pairing, Detections, Work | None]:
+        """As `_asked`, and never longer than the candidate may take: the line bounds each silence, not the whole."""
+        asked = asyncio.get_running_loop().run_in_executor(self._thread, self._asked, question)
         try:
-            async with asyncio.timeout(self._candidate.timeout_s):  # httpx bounds each read, not the whole
-                response = await self._post(question)
-            name = self._named(response.headers.get("X-Release", ""))
-            if response.status_code == _TOO_MANY_REQUESTS:
-                raise CandidateRefused
-            if response.status_code in _NOT_LET_IN:
-                raise NotLetIn
-            response.raise_for_status()
-            body = response.json()
-        except (httpx.HTTPError, TimeoutError, ValueError) as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise NotLetIn(str(error)) from error
+            async with asyncio.timeout(self._candidate.timeout_s):
+                return await asyncio.shield(asked)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            self._line.cut()
+            await asyncio.gather(asked, return_exceptions=True)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise CandidateFailed(f"no answer within {self._candidate.timeout_s:g} s") from None
+
+    def _asked(self, question: _Question) -> tuple[str, Pairing, Detections, Work | None]:
+        """Runs in the thread. Raises CandidateFailed, CandidateRefused, NotLetIn or SameRelease."""
+        name, body = self._answer(question)
+        return name, *_compared(question, body)
+
+    def _answer(self, question: _Question) -> tuple[str, dict[str, Any]]:
+        """The candidate's name and JSON."""
+        path = f"/v1/models/{quote(question.answer.model.name)}/detect?{urlencode(to_query(question.options))}"
+        headers = {"Content-Type": "application/octet-stream", **self._key()}
+        try:
+            reply = self._line.post(path, headers, question.image)
+            name = self._named(reply.release)
+            _check_status(reply.status)
+            body = json.loads(reply.body)
+        except ssl.SSLCertVerificationError as error:
+            raise NotLetIn(str(error)) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise CandidateFailed(str(error)) from error
         if not isinstance(body, dict):
             raise CandidateFailed("not an object")
         return name, body
-
-    async def _post(self, question: _Question) -> "httpx.Response":
-        """Once more where the connection ends first: a kept one may be closed just as the question leaves."""
-        import httpx
-
-        path, query = f"/v1/models/{question.answer.model.name}/detect", to_query(question.options)
-        headers = {"Content-Type": "application/octet-stream", **self._key()}
-        try:
-            return await self._client.post(path, params=query, content=question.image, headers=headers)
-        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            return await self._client.post(path, params=query, content=question.image, headers=headers)
 
     def _key(self) -> dict[str, str]:
         """Raises NotLetIn where the file cannot be read, as while a Secret is still to come."""
@@ -232,6 +229,16 @@ class Shadow:
         if _RELEASE_NAME.fullmatch(release):
             self._name = release
         return self._name
+
+
+def _check_status(status: int) -> None:
+    """Raises CandidateRefused, NotLetIn or CandidateFailed where it is not 200."""
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise CandidateRefused
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        raise NotLetIn
+    if status != HTTPStatus.OK:
+        raise CandidateFailed(f"status {status}")
 
 
 def to_query(options: DetectOptions) -> list[tuple[str, str | int | float | bool | None]]:

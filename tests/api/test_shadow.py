@@ -5,7 +5,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -66,6 +66,27 @@ def listening(answers: bool) -> Iterator[tuple[str, list[bytes]]]:
         connection.close()
 
 
+@contextmanager
+def dribbling() -> Iterator[str]:
+    """A server whose answer has no end: a byte every tenth of a second."""
+    is_over = threading.Event()
+
+    class Dribble(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while not is_over.wait(0.1):
+                    self.wfile.write(b" ")
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dribble) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        is_over.set()
+        server.shutdown()
+
+
 def ask(server: Served, times: int = 1, **options: str) -> list[httpx.Response]:
     secret = {"Authorization": "Bearer secret-of-the-client", "Cookie": "session=secret-of-the-client"}
     with httpx.Client(timeout=30) as client:
@@ -118,6 +139,13 @@ def test_clients_notice_nothing_of_a_candidate_that_hangs_and_what_cannot_wait_i
 
 def test_a_candidate_that_takes_too_long_has_failed(toy_bundle: Bundle) -> None:
     with listening(answers=False) as (url, _), stable(toy_bundle, url, shadow_timeout_ms="50") as server:
+        ask(server, 2)
+        eventually(lambda: counted(server, "rcnn_shadow_pairs_total", outcome="candidate_error") == 2)
+
+
+def test_a_candidate_that_dribbles_is_held_to_the_whole_time(toy_bundle: Bundle) -> None:
+    """Each byte comes in time, the answer never."""
+    with dribbling() as url, stable(toy_bundle, url, shadow_timeout_ms="500") as server:
         ask(server, 2)
         eventually(lambda: counted(server, "rcnn_shadow_pairs_total", outcome="candidate_error") == 2)
 
