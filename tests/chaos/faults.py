@@ -195,21 +195,20 @@ async def clock_jumps(scene: Scene) -> None:
 
 async def cut(scene: Scene) -> None:
     """The cable out for three seconds."""
-    await _without_cable(scene, 3.0)
+    assert scene.cable is not None
+    await asyncio.to_thread(scene.cable.pull)
+    await asyncio.sleep(3.0)
+    await asyncio.to_thread(scene.cable.plug)
 
 
 async def lossy(scene: Scene) -> None:
     """A tenth of all packets lost, in bursts of 50 ms, for five seconds."""
-    for _ in range(10):
-        await _without_cable(scene, 0.05)
-        await asyncio.sleep(0.45)
-
-
-async def _without_cable(scene: Scene, seconds: float) -> None:
     assert scene.cable is not None
-    await asyncio.to_thread(scene.cable.pull)
-    await asyncio.sleep(seconds)
-    await asyncio.to_thread(scene.cable.plug)
+    for _ in range(10):
+        await asyncio.to_thread(scene.cable.lose)
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(scene.cable.find)
+        await asyncio.sleep(0.45)
 
 
 async def full_disk(scene: Scene) -> None:

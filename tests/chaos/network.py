@@ -4,6 +4,7 @@ import os
 import subprocess
 
 _CLIENT, _SERVER, _BITS = "10.213.77.1", "10.213.77.2", 30
+_NOBODY = "02:00:00:00:00:01"
 
 
 class Cable:
@@ -29,6 +30,20 @@ class Cable:
 
     def plug(self) -> None:
         _ip("-n", self._namespace, "link", "set", self._theirs, "up")
+
+    def lose(self) -> None:
+        """Packets of both ends vanish at once: to an address nobody has. The link stays up, unlike after `pull`."""
+        for ends, device, to in self._ends():
+            _ip(*ends, "neighbour", "replace", to, "lladdr", _NOBODY, "dev", device, "nud", "permanent")
+
+    def find(self) -> None:
+        """Packets arrive again."""
+        for ends, device, to in self._ends():
+            _ip(*ends, "neighbour", "delete", to, "dev", device)
+
+    def _ends(self) -> tuple[tuple[tuple[str, ...], str, str], ...]:
+        """Of each end: where `ip` finds it, its device, and whom it talks to."""
+        return ((), self._ours, _SERVER), (("-n", self._namespace), self._theirs, _CLIENT)
 
     def pull(self) -> None:
         """At the server's end: packets vanish, and nobody is told."""
