@@ -27,8 +27,8 @@ class Learner:
     teacher it learns from that too. Raises TeacherUnfit if the teacher has another pyramid.
 
     With half precision all that is mostly convolution runs in bfloat16: trunk, RPN and mask head but for their last
-    layers. Those and the box head stay in float32: box regression in half precision moves boxes by up to half a pixel
-    at 512, which small objects feel.
+    layers, and the teacher's trunk. Last layers and box heads stay in float32: box regression in half precision moves
+    boxes by up to half a pixel at 512, which small objects feel.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class Learner:
         self.average = copy.deepcopy(self.model)
         self._lesson = Lesson(self.model, teacher, device) if teacher else None
         self._half_precision = half_precision
+        if teacher and half_precision:
+            run_in_bfloat16(teacher.model.backbone, device.type)
         self._start: dict[str, Tensor] = {}
 
     def start_from(self, state: dict[str, Tensor]) -> int:

@@ -28,6 +28,7 @@ class Outcome:
 
     name: str
     engine: str
+    precision: str
     kind: str
     ap: float
     ap50: float
@@ -49,7 +50,7 @@ async def hold_side_by_side(
     with tempfile.TemporaryDirectory() as temporary:
         bundles = [prepared(variant, Path(temporary) / str(index)) for index, variant in enumerate(variants)]
         pairs = list(zip(variants, bundles, strict=True))
-        found = [(await evaluate(b.root, data, v.engine, progress, v.tta)).metrics for v, b in pairs]
+        found = [(await evaluate(b.root, data, v.engine, progress, v.tta, v.precision)).metrics for v, b in pairs]
         bodies = [data.image_path(image).read_bytes() for image in data.evenly(timed_images).images]
         latencies_s = np.median(await _latencies_s(pairs, bodies, rounds, progress), axis=(0, 1))
         return [
@@ -65,7 +66,7 @@ async def _latencies_s(
     seconds = np.empty((rounds + 1, len(bodies), len(pairs)))
     task = progress.add_task("taking turns", total=seconds.size)
     async with AsyncExitStack() as stack:
-        services = [await stack.enter_async_context(_serving(v.engine, b)) for v, b in pairs]
+        services = [await stack.enter_async_context(_serving(v, b)) for v, b in pairs]
         for turn in range(rounds + 1):
             for row, body in enumerate(bodies):
                 order = range(len(pairs)) if (turn + row) % 2 else reversed(range(len(pairs)))
@@ -78,8 +79,13 @@ async def _latencies_s(
 
 
 @asynccontextmanager
-async def _serving(engine: str, bundle: Bundle) -> AsyncIterator[Service]:
-    service = Service(read_settings(bundles=str(bundle.root), engine=engine, default_timeout_ms=_PATIENCE_MS))
+async def _serving(variant: Variant, bundle: Bundle) -> AsyncIterator[Service]:
+    asked: dict[str, Any] = {
+        "bundles": str(bundle.root),
+        "engine": variant.engine,
+        "engine_precision": variant.precision,
+    }
+    service = Service(read_settings(**asked, default_timeout_ms=_PATIENCE_MS))
     await service.load()
     try:
         yield service
@@ -97,6 +103,7 @@ def _outcome(variant: Variant, bundle: Bundle, metrics: dict[str, Any], latency_
     return Outcome(
         name=variant.name,
         engine=metrics["engine"],
+        precision=metrics["precision"],
         kind=kind,
         ap=whole["AP"],
         ap50=whole["AP50"],

@@ -22,7 +22,8 @@ from service.errors import BundleInvalid, InvalidOption
 def trade_off(
     data: Annotated[Path, typer.Argument(help="Folder with labelled images, COCO or VOC.", file_okay=False)],
     variants: Annotated[
-        list[str], typer.Argument(help="BUNDLE[,engine=onnx][,tta=flip+scale][,scale=0.8][,name=...] each.")
+        list[str],
+        typer.Argument(help="BUNDLE[,engine=onnx][,precision=bf16][,tta=flip+scale][,scale=0.8][,name=...] each."),
     ],
     split: Annotated[str, typer.Option(help="Split to judge on.")] = "val",
     images: Annotated[int | None, typer.Option(min=1, help="Judge on that many images.  [default: all]")] = None,
@@ -55,7 +56,7 @@ def trade_off(
 
 def _table(outcomes: list[Outcome]) -> Table:
     """A row a figure and a column a variant: figures are many, and a terminal has 80 columns."""
-    table = Table("", *(f"{one.name} ({one.engine})" for one in outcomes))
+    table = Table("", *(f"{one.name} ({one.engine}, {one.precision})" for one in outcomes))
     for name in (kind := f"{outcomes[0].kind} AP", "AP50", *outcomes[0].by_size, *outcomes[0].by_class):
         parts = ({kind: one.ap, "AP50": one.ap50, **one.by_size, **one.by_class}.get(name) for one in outcomes)
         table.add_row(name, *("–" if part is None else f"{part:.3f}" for part in parts))

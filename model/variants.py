@@ -1,17 +1,20 @@
-"""Variants of a model to hold side by side: a bundle, the engine that runs it, views of each image, another canvas."""
+"""Variants of a model to hold side by side: a bundle, its engine and precision, views of each image, another canvas."""
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from service.api.options import Options
 from service.bundle import GRAPHS, Bundle, read_bundle, write_bundle
 from service.detections import Augmentation
+from service.engine.precision import Precision
 from service.errors import InvalidOption
 from service.signature import FILE as SIGNATURE_FILE
 from service.views import View
 
-_ENGINES = ("auto", "onnx", "openvino")
+_CHOICES = {"engine": ("auto", "onnx", "openvino"), "precision": ("auto", "fp32", "bf16")}
+_WISHES = (*_CHOICES, "tta", "scale", "name")
 _SCALES = (0.25, 4.0)
 
 
@@ -28,16 +31,22 @@ class Variant:
     engine: str = "auto"
     tta: tuple[Augmentation, ...] = ()
     scale: float = 1.0
+    precision: Precision = "auto"
 
 
 def parse(text: str) -> Variant:
-    """`BUNDLE[,engine=onnx|openvino][,tta=flip+scale][,scale=0.8][,name=...]`. Raises VariantInvalid."""
+    """
+    `BUNDLE[,engine=onnx|openvino][,precision=fp32|bf16][,tta=flip+scale][,scale=0.8][,name=...]`.
+
+    Raises VariantInvalid.
+    """
     folder, *words = text.split(",")
     wishes = dict(word.partition("=")[::2] for word in words)
-    if unknown := set(wishes) - {"engine", "tta", "scale", "name"}:
-        raise VariantInvalid(f"{text}: no {', '.join(sorted(unknown))}; there are engine, tta, scale and name")
-    if (engine := wishes.get("engine", "auto")) not in _ENGINES:
-        raise VariantInvalid(f"{text}: expected engine={'|'.join(_ENGINES)}, got {engine}")
+    if unknown := set(wishes) - set(_WISHES):
+        raise VariantInvalid(f"{text}: no {', '.join(sorted(unknown))}; there are {', '.join(_WISHES)}")
+    for name, choices in _CHOICES.items():
+        if wishes.get(name, "auto") not in choices:
+            raise VariantInvalid(f"{text}: expected {name}={'|'.join(choices)}, got {wishes[name]}")
     try:
         scale = float(wishes.get("scale", "1"))
         tta = Options.parse({"tta": wishes.get("tta", "").replace("+", ",")}).to_values().tta
@@ -45,11 +54,15 @@ def parse(text: str) -> Variant:
         raise VariantInvalid(f"{text}: {error}") from error
     if not _SCALES[0] <= scale <= _SCALES[1]:
         raise VariantInvalid(f"{text}: expected a scale from {_SCALES[0]} to {_SCALES[1]}, got {scale:g}")
-    return Variant(wishes.get("name") or _name(folder, words), Path(folder), engine, tta, scale)
+    engine, precision = wishes.get("engine", "auto"), cast(Precision, wishes.get("precision", "auto"))
+    return Variant(wishes.get("name") or _name(folder, words), Path(folder), engine, tta, scale, precision)
 
 
 def _name(folder: str, words: list[str]) -> str:
-    return " ".join([Path(folder).name, *words])
+    """A version's folder is called by its model's too: `blood-cells/2`."""
+    parts = Path(folder).parts
+    last = "/".join(parts[-2:]) if parts[-1:] and parts[-1].isdigit() else Path(folder).name
+    return " ".join([last, *words])
 
 
 def at_scale(bundle: Bundle, scale: float, root: Path) -> Bundle:

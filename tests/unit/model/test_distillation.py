@@ -79,13 +79,14 @@ def test_who_is_its_own_teacher_has_nothing_to_learn() -> None:
     )
 
 
-def test_a_narrow_student_comes_nearer_to_its_teacher() -> None:
+@pytest.mark.parametrize("half_precision", [False, True])
+def test_a_narrow_student_comes_nearer_to_its_teacher(half_precision: bool) -> None:
     """Through a 1x1 adapter, which is learnt and kept with the rest; the teacher itself does not change."""
     teacher = teacher_of(**OPTIONS)
     before = {name: value.clone() for name, value in teacher.model.state_dict().items()}
     torch.manual_seed(0)
     recipe = Recipe("toy", "fasterrcnn_small_fpn", (STAGE,), batch=2, model_options=OPTIONS | NARROW)
-    learner = Learner(recipe, 3, CPU, half_precision=False, teacher=teacher)
+    learner = Learner(recipe, 3, CPU, half_precision=half_precision, teacher=teacher)
     learner.begin_stage(STAGE, 1)
     losses = [learner.step(*pictures()) for _ in range(6)]
     assert losses[-1]["teacher_features"] < 0.9 * losses[0]["teacher_features"]

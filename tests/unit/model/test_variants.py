@@ -14,18 +14,18 @@ from tests.conftest import ZOO
 def test_a_variant_is_a_folder_and_wishes() -> None:
     """Nothing said is the bundle as it is served; what is said is in its name, unless it has one of its own."""
     assert parse("zoo/cells") == Variant("cells", Path("zoo/cells"))
-    both = parse("zoo/cells,engine=onnx,tta=scale+flip,scale=0.8")
-    assert both == Variant(
-        "cells engine=onnx tta=scale+flip scale=0.8", Path("zoo/cells"), "onnx", ("flip", "scale"), 0.8
-    )
+    all_of_them = parse("zoo/cells/3,engine=openvino,tta=scale+flip,scale=0.8,precision=bf16")
+    name = "cells/3 engine=openvino tta=scale+flip scale=0.8 precision=bf16"
+    assert all_of_them == Variant(name, Path("zoo/cells/3"), "openvino", ("flip", "scale"), 0.8, "bf16")
     assert parse("zoo/cells,name=all of it").name == "all of it"
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a,colour=red", "no colour; there are engine, tta, scale and name"),
+        ("a,colour=red", "no colour; there are engine, precision, tta, scale, name"),
         ("a,engine=steam", r"expected engine=auto\|onnx\|openvino, got steam"),
+        ("a,precision=low", r"expected precision=auto\|fp32\|bf16, got low"),
         ("a,tta=spin", "'flip' or 'scale', got spin"),
         ("a,scale=big", "could not convert"),
         ("a,scale=nan", "expected a scale from 0.25 to 4"),
@@ -48,7 +48,7 @@ def test_another_size_has_other_canvases_and_no_golden_answers(tmp_path: Path) -
 
 
 def outcome(latency_ms: float, ap: float) -> Outcome:
-    return Outcome("", "onnx", "box", ap, ap, {}, {}, latency_ms, 1.0, 1.0)
+    return Outcome("", "onnx", "fp32", "box", ap, ap, {}, {}, latency_ms, 1.0, 1.0)
 
 
 def test_the_front_is_what_none_beats_in_both() -> None:
