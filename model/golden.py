@@ -13,6 +13,8 @@ from model.datasets import CocoSplit
 from service.api.rest.answers import render_answer
 from service.app import Service
 from service.detections import DetectOptions
+from service.engine.precision import Precision
+from service.selfcheck import expectations
 from service.settings import read_settings
 
 GOLDEN_COUNT = 3
@@ -59,14 +61,16 @@ def drawn(folder: Path) -> None:
         cv2.imwrite(str(folder / f"{number}-drawn.png"), picture)
 
 
-async def write_expectations(draft: Path, engine: str = "onnx") -> dict[str, int]:
+async def write_expectations(draft: Path, engine: str = "onnx", precision: Precision = "fp32") -> dict[str, int]:
     """
     Write `<image>.json` beside each golden image: what the exported graphs find in it. -> detections by image.
+
+    Below fp32 it is `<image>.<precision>.json`, which is expected of engines of that precision alone.
 
     Where the bundle's own threshold leaves nothing, what is fainter is kept, so that the self-check has something to
     check; the file says which threshold it was.
     """
-    asked = read_settings(bundles=str(draft), engine=engine, engine_precision="fp32", default_timeout_ms=600_000)
+    asked = read_settings(bundles=str(draft), engine=engine, engine_precision=precision, default_timeout_ms=600_000)
     service = Service(asked)
     await service.load(check=False)
     counts = {}
@@ -81,7 +85,7 @@ async def write_expectations(draft: Path, engine: str = "onnx") -> dict[str, int
                 answer = await service.predictor.predict(body, DetectOptions(score_threshold=threshold))
             rendered = render_answer(answer, "")
             kept = {"image": rendered["image"], "score_threshold": threshold, "detections": rendered["detections"]}
-            (draft / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+            (draft / expectations(name, precision)).write_text(json.dumps(kept, indent=1) + "\n")
             counts[name] = len(answer.detections)
         return counts
     finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from model.restore import restore
 from service.api.grpc.proto import detection_pb2 as pb
 from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
 from service.app import Service
-from service.bundle import Bundle, read_bundle
+from service.bundle import Bundle, read_bundle, write_bundle
 from service.detections import DetectOptions, NmsOptions
 from service.detector import Work, detect_batch
 from service.engine.base import DetectorOutput, Engine, EngineOptions
@@ -106,6 +107,24 @@ def test_only_below_fp32_may_the_self_check_miss_one_detection_in_ten() -> None:
         self_check(bundle, engine)
     engine.precision = "bf16"
     self_check(bundle, engine)
+
+
+def test_what_is_expected_below_fp32_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    """Here something impossible: found wanting by an engine of that precision, and of no concern to others."""
+    root = tmp_path / "blood-cells"
+    shutil.copytree(read_bundle(ZOO / "blood-cells").root, root)
+    bundle = read_bundle(root)
+    for name in bundle.golden_images():
+        document = json.loads(bundle.path(f"{name}.json").read_text())
+        for row in document["detections"]:
+            row["box"] = [side + 300 for side in row["box"]]
+        (root / f"{name}.bf16.json").write_text(json.dumps(document))
+    bundle = write_bundle(root, bundle.manifest.model_dump(mode="json", exclude={"files", "schema_version"}))
+    engine = OnnxEngine(bundle, 2)
+    self_check(bundle, engine)
+    engine.precision = "bf16"
+    with pytest.raises(BundleInvalid, match=r"expected detections are not found by engine onnx \(bf16\)"):
+        self_check(bundle, engine)
 
 
 def test_graphs_hold_no_control_flow(bundle: Bundle) -> None:
