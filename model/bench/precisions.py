@@ -40,7 +40,8 @@ def timed(whole: Bundle, quantised: Bundle, rounds: int) -> list[Timed]:
         engines["openvino, bf16"] = _engine("openvino", whole, "bf16")
     others = list(engines)
     own: EngineName = (quantised.manifest.engines or ("onnx",))[0]
-    engines[f"{own}, int8"] = _engine(own, quantised, "auto")
+    int8 = _engine(own, quantised, "auto")
+    engines[f"{own}, int8" if int8.precision == "fp32" else f"{own}, int8, the rest {int8.precision}"] = int8
     work = _golden(whole)
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     for turn in range(rounds + 1):
