@@ -65,11 +65,14 @@ cluster-load: install ## bring the image of `make image` into the cluster
 cluster-down: install ## end the cluster; nothing stays but what was built
 	$(RUN) python -m deploy.cluster down
 
-.PHONY: e2e
-e2e: tools cluster ## a release's whole life on that cluster, under load: make e2e ARGS="--engine plain --inside fake"
+.PHONY: e2e helm-3
+helm-3: # the chart promises to work with it too; `tools` brings helm 4 alone
+	@deploy/tools/helm.sh v3.21.4 >/dev/null
+
+e2e: tools helm-3 cluster ## a release's whole life on that cluster, under load: make e2e ARGS="--engine plain --inside fake"
 	$(RUN) python -m deploy.cluster run -- $(RUN) python -m deploy.e2e $(IMAGE) $(ARGS)
 
-test-cluster: tools cluster ## the chart on that cluster, which must have the image: make cluster-load
+test-cluster: tools helm-3 cluster ## the chart on that cluster, which must have the image: make cluster-load
 	$(RUN) python -m deploy.cluster run -- $(RUN) pytest -m cluster tests/cluster $(ARGS)
 
 values: install ## write the reference of the chart's values
