@@ -8,12 +8,14 @@ of clients would wait for; this takes a tenth of it, in a thread.
 import http.client
 import socket
 import ssl
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 _CONNECT_TIMEOUT_S = 2.0
+_IDLE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,16 @@ class Reply:
 class Line:
     """Used by one thread, but `cut` by any."""
 
-    def __init__(self, url: str, timeout_s: float, trusted: ssl.SSLContext | None) -> None:
-        """timeout_s: the longest silence. trusted: whose certificates are believed; None: certifi's authorities."""
-        self._timeout_s, self._is_cut = timeout_s, False
+    def __init__(
+        self, url: str, timeout_s: float, trusted: ssl.SSLContext | None = None, idle_s: float = _IDLE_S
+    ) -> None:
+        """
+        timeout_s: the longest silence. trusted: whose certificates are believed; None: certifi's authorities.
+
+        idle_s: after that long without a question the connection is made anew: behind one address another release may
+        answer by then, which whoever keeps to the pod it once met never sees.
+        """
+        self._timeout_s, self._idle_s, self._last_s, self._is_cut = timeout_s, idle_s, 0.0, False
         self._socket: socket.socket | None = None
         address = urlsplit(url)
         host, port = address.hostname or "", address.port
@@ -46,6 +55,8 @@ class Line:
 
         Raises OSError (TimeoutError after timeout_s of silence, ssl.SSLError) or http.client.HTTPException.
         """
+        if time.monotonic() - self._last_s > self._idle_s:
+            self._connection.close()
         is_kept, self._is_cut = self._connection.sock is not None, False
         try:
             return self._exchange(path, headers, body)
@@ -53,6 +64,8 @@ class Line:
             if self._is_cut or not is_kept:
                 raise
             return self._exchange(path, headers, body)
+        finally:
+            self._last_s = time.monotonic()
 
     def _exchange(self, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         try:
