@@ -22,7 +22,7 @@ def test_variants_are_judged_timed_and_drawn(tmp_path: Path) -> None:
     few = ["--timed-images", "1", "--rounds", "1", "--out", str(out)]
     result = CliRunner().invoke(app, ["trade-off", str(data), *variants, *few])
     assert result.exit_code == 0, result.output
-    assert "whole (onnx)" in result.output and "half (onnx)" in result.output
+    assert "whole (onnx, fp32)" in result.output and "half (onnx, fp32)" in result.output
     whole, half = json.loads((out / "trade-off.json").read_text())["variants"]
     assert whole["ratio"] == 1.0 and whole["ap"] > 0.95 > half["ap"] and set(half["by_class"]) >= {"RBC", "Platelets"}
     assert whole["graphs_mb"] == pytest.approx(half["graphs_mb"]) and half["latency_ms"] > 0
