@@ -125,6 +125,7 @@ class Shadow:
     async def close(self) -> None:
         """Forget what waits: nobody does for it."""
         if self._task is not None:
+            self._line.end()
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await asyncio.to_thread(self._thread.shutdown, wait=True)  # an answer may be half compared

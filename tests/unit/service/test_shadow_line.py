@@ -67,6 +67,18 @@ def test_after_a_rest_the_connection_is_made_anew(candidate: Candidate) -> None:
     line.close()
 
 
+def test_after_its_end_a_line_asks_nobody(candidate: Candidate) -> None:
+    """Neither by the connection it had nor by a new one."""
+    line = Line(candidate.url, timeout_s=600)
+    line.post("/detect", {}, b"")
+    line.end()
+    for _ in range(2):
+        with pytest.raises(OSError):
+            line.post("/detect", {}, b"")
+    assert candidate.asked_by == [1]
+    line.close()
+
+
 @pytest.mark.parametrize("candidate", [SILENCE], indirect=True)
 def test_who_waits_can_be_cut_off(candidate: Candidate) -> None:
     """Long before the line's own patience ends, and without asking again."""
