@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -21,26 +22,32 @@ class Candidate:
         self._answer, self._connections = answer, list[socket.socket]()
         self._server = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                self._connections.append(self._server.accept()[0])
-            except OSError:
-                return
-            threading.Thread(target=self._talk, args=(len(self._connections),), daemon=True).start()
+        with self._server, suppress(OSError):  # shut down at the end
+            while True:
+                connection, _ = self._server.accept()
+                self._connections.append(connection)
+                self._threads.append(threading.Thread(target=self._talk, args=(connection, len(self._connections))))
+                self._threads[-1].start()
 
-    def _talk(self, number: int) -> None:
-        connection = self._connections[number - 1]
-        while connection.recv(65536):
-            self.asked_by.append(number)
-            connection.sendall(self._answer)
+    def _talk(self, connection: socket.socket, number: int) -> None:
+        with connection, suppress(OSError):  # who asked may be gone, and the test over
+            while connection.recv(65536):
+                self.asked_by.append(number)
+                connection.sendall(self._answer)
 
     def close(self) -> None:
-        self._server.close()
+        """Nothing of it outlives its test, neither threads nor sockets."""
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
         for connection in self._connections:
-            connection.close()
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads[1:]:
+            thread.join()
 
 
 @pytest.fixture
