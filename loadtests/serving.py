@@ -76,7 +76,20 @@ def serving(settings: Mapping[str, object]) -> Iterator[Service]:
 @contextmanager
 def serving_nothing() -> Iterator[str]:
     """The address of a server that answers everything at once: what is measured on it is the driver and the machine."""
-    command = [sys.executable, "-m", "loadtests.bench.null_server"]
+    with _own_server("null_server") as url:
+        yield url
+
+
+@contextmanager
+def serving_recorded(url: str) -> Iterator[str]:
+    """The address of a server that answers as the one at url did the first time, at no cost to this machine."""
+    with _own_server("recorded_server", url) as own_url:
+        yield own_url
+
+
+@contextmanager
+def _own_server(module: str, *arguments: str) -> Iterator[str]:
+    command = [sys.executable, "-m", f"loadtests.bench.{module}", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

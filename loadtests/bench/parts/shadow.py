@@ -1,7 +1,11 @@
-"""What a client notices of shadowing: a candidate that is there, one that is down, one that hangs, beside none."""
+"""
+What a client notices of shadowing: a candidate that is there, here or elsewhere, one that is down, one that hangs,
+beside none.
+"""
 
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from statistics import median
@@ -15,26 +19,31 @@ from loadtests.driver import Target
 from loadtests.pictures import Picture, read_pictures
 from loadtests.run import drive
 from loadtests.scenarios import closed
-from loadtests.serving import Service, serving
+from loadtests.scrape import scrape
+from loadtests.serving import Service, serving, serving_recorded
 
 TITLE = "shadow: a tenth of the questions asked of a candidate too, beside none"
 SHARE = 0.1
 RANKS = (50, 95)
+RECORDED_WITHIN_S = 60.0
 Latencies = Mapping[str, Mapping[int, float]]  # of each service, the percentiles in milliseconds
 
 
 def measure(plan: Plan) -> Result:
     """
-    One caller, the fake engine, five services that take turns: none, its twin, and three that shadow.
+    One caller, the fake engine, six services that take turns: none, its twin, and four that shadow.
 
-    The candidate works in processes of its own on the same machine; its engine only sleeps, as if it were elsewhere.
+    The candidate is a process of its own on the same cores: its engine only sleeps, all else takes from what the client
+    has. One elsewhere, as in a cluster, is one whose answers were recorded before.
     """
     pictures, rounds = read_pictures(None), []
     with ExitStack() as stack:
-        candidate = stack.enter_context(serving(plan.service()))
-        addresses = {"there": candidate.url, "down": _nobody(), "hanging": stack.enter_context(_silent())}
+        here = stack.enter_context(serving(plan.service())).url
+        elsewhere = stack.enter_context(serving_recorded(here))
+        addresses = {"elsewhere": elsewhere, "here": here, "down": _nobody(), "hanging": stack.enter_context(_silent())}
+        _record(plan, pictures, elsewhere)
         for turn in range(plan.rounds):
-            with _five(plan, addresses) as services:
+            with _all(plan, addresses) as services:
                 requests = max(20, round(plan.seconds / _seconds_each(services["none"], pictures, plan)))
                 order = list(services) if turn % 2 == 0 else list(services)[::-1]
                 rounds.append({name: _run(services[name], pictures, requests, plan.seed + turn) for name in order})
@@ -42,14 +51,33 @@ def measure(plan: Plan) -> Result:
 
 
 @contextmanager
-def _five(plan: Plan, addresses: Mapping[str, str]) -> Iterator[dict[str, Service]]:
+def _all(plan: Plan, addresses: Mapping[str, str]) -> Iterator[dict[str, Service]]:
     """Started anew for each round: by chance a process is up to a tenth slower than its twin, for all its life."""
     with ExitStack() as stack:
         services = {name: stack.enter_context(serving(plan.service())) for name in ("none", "none again")}
         for name, url in addresses.items():
-            shadow = {"shadow_url": url, "shadow_share": SHARE, "release": "stable"}
-            services[name] = stack.enter_context(serving(plan.service(**shadow)))
+            services[name] = stack.enter_context(serving(_shadowing(plan, url, SHARE)))
         yield services
+
+
+def _shadowing(plan: Plan, url: str, share: float) -> Mapping[str, object]:
+    return plan.service(shadow_url=url, shadow_share=share, release="stable")
+
+
+def _record(plan: Plan, pictures: list[Picture], url: str) -> None:
+    """Ask about each picture, until the candidate has been too."""
+    with serving(_shadowing(plan, url, 1.0)) as service:
+        _run(service, pictures, len(pictures), plan.seed)
+        give_up_s = time.monotonic() + RECORDED_WITHIN_S
+        while _paired(service) < len(pictures):
+            if time.monotonic() > give_up_s:
+                raise RuntimeError(f"{_paired(service)} of {len(pictures)} questions were asked of the candidate")
+            time.sleep(0.1)
+
+
+def _paired(service: Service) -> int:
+    found = scrape(service.metrics_url).items()
+    return round(sum(value for (name, _), value in found if name == "rcnn_shadow_pairs_total"))
 
 
 def _nobody() -> str:
