@@ -6,7 +6,7 @@ overlap more. The assignment is exact, and each pair has the same partners which
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.assignment import assignment
 from service.detections import Detections, RleMask
-from service.mask_overlap import mask_iou
+from service.mask_overlap import mask_ious
 
 Outcome = Literal["agree", "missed", "extra", "relabelled", "moved", "mask_changed", "score_shifted", "candidate_error"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -93,7 +93,11 @@ def pair(
     if stable.image_hw != candidate.image_hw:
         raise ValueError(f"answers about images of {stable.image_hw} and {candidate.image_hw}")
     partners = _partners(stable, candidate, tolerances.match_iou)
-    matches = tuple(_match(stable, candidate, *partner, tolerances) for partner in partners)
+    overlaps = _mask_overlaps(stable, candidate, partners)
+    matches = tuple(
+        _match(stable, candidate, *partner, overlap, tolerances)
+        for partner, overlap in zip(partners, overlaps, strict=True)
+    )
 
     def certain(label: str) -> float:
         return class_thresholds.get(label, score_threshold) + tolerances.score
@@ -118,7 +122,8 @@ def _seen(found: Detections, index: int, outcome: Outcome) -> Seen:
 def _partners(stable: Detections, candidate: Detections, least_iou: float) -> list[tuple[int, int, float]]:
     """(stable, candidate, IoU): what overlaps by least_iou, by IoU and label; of equals, by the nearer score."""
     ious = box_ious(stable.boxes_xyxy, candidate.boxes_xyxy)
-    same = np.array(stable.labels, object)[:, None] == np.array(candidate.labels, object)[None, :]
+    numbers = {label: number for number, label in enumerate({*stable.labels, *candidate.labels})}
+    same = np.equal.outer(*([numbers[label] for label in found.labels] for found in (stable, candidate)))
     apart = np.abs(stable.scores[:, None].astype(np.float64) - candidate.scores[None, :])
     gains = np.where(ious >= least_iou, ious + same + _NEARER_SCORE * (1 - apart), 0.0)
     if _order(stable) <= _order(candidate):  # the same one of two equal assignments, from whichever side
@@ -133,18 +138,37 @@ def _order(found: Detections) -> tuple[bytes, bytes, tuple[str, ...]]:
     return found.boxes_xyxy.tobytes(), found.scores.tobytes(), found.labels
 
 
+def _mask_overlaps(
+    stable: Detections, candidate: Detections, partners: Sequence[tuple[int, int, float]]
+) -> list[float | None]:
+    """Of each pair; None where either has no mask of run lengths."""
+    pairs = [(_rle(stable, here), _rle(candidate, there)) for here, there, _ in partners]
+    both = [(one, other) for one, other in pairs if one is not None and other is not None]
+    found = iter(mask_ious([one for one, _ in both], [other for _, other in both]).tolist())
+    return [None if one is None or other is None else next(found) for one, other in pairs]
+
+
+def _rle(found: Detections, index: int) -> RleMask | None:
+    mask = found.masks[index] if found.masks else None
+    return mask if isinstance(mask, RleMask) else None
+
+
 def _match(
-    stable: Detections, candidate: Detections, here: int, there: int, box_iou: float, tolerances: Tolerances
+    stable: Detections,
+    candidate: Detections,
+    here: int,
+    there: int,
+    box_iou: float,
+    overlap: float | None,
+    tolerances: Tolerances,
 ) -> Match:
-    mask, other = (found.masks[i] if found.masks else None for found, i in ((stable, here), (candidate, there)))
-    overlap = mask_iou(mask, other) if isinstance(mask, RleMask) and isinstance(other, RleMask) else None
     change = float(candidate.scores[there] - stable.scores[here])
     outcome: Outcome = "agree"
     if stable.labels[here] != candidate.labels[there]:
         outcome = "relabelled"
     elif box_iou < tolerances.box_iou:
         outcome = "moved"
-    elif (mask is None) != (other is None) or (overlap is not None and overlap < tolerances.mask_iou):
+    elif bool(stable.masks) != bool(candidate.masks) or (overlap is not None and overlap < tolerances.mask_iou):
         outcome = "mask_changed"
     elif abs(change) > tolerances.score:
         outcome = "score_shifted"
@@ -160,7 +184,8 @@ def box_ious(boxes_xyxy: NDArray[np.float32], others_xyxy: NDArray[np.float32]) 
     """(A, 4) and (B, 4) -> (A, B), 0 where neither has an area."""
     low = np.maximum(boxes_xyxy[:, None, :2], others_xyxy[None, :, :2])
     high = np.minimum(boxes_xyxy[:, None, 2:], others_xyxy[None, :, 2:])
-    both = np.prod(np.maximum(high - low, 0), -1)
+    width, height = np.moveaxis(np.maximum(high - low, 0), -1, 0)
+    both = width * height
     area, other_area = (np.prod(b[:, 2:] - b[:, :2], -1) for b in (boxes_xyxy, others_xyxy))
     either = area[:, None] + other_area[None, :] - both
     return np.asarray(np.divide(both, either, out=np.zeros_like(both), where=either > 0), np.float32)

@@ -10,7 +10,7 @@ from pycocotools import mask as coco
 from scipy.optimize import linear_sum_assignment
 
 from service.detections import Detections, RleMask
-from service.mask_overlap import mask_iou, run_lengths
+from service.mask_overlap import mask_ious
 from service.pairing import Pairing, box_ious, pair
 
 HW = (40, 60)
@@ -167,19 +167,39 @@ def test_a_box_is_left_to_the_one_that_has_no_other() -> None:
     assert pairing.missed == pairing.extra == ()
 
 
-@given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.floats(0, 1))
-def test_mask_overlap_is_that_of_pycocotools(seed: int, density: float, other_density: float) -> None:
-    rng = np.random.default_rng(seed)
-    first, second = (rng.random((7, 9)) < d for d in (density, other_density))
-    either = (first | second).sum()
-    assert mask_iou(rle(first), rle(second)) == pytest.approx((first & second).sum() / either if either else 1.0)
-    assert run_lengths(rle(first)).sum() == 63
+masks = st.tuples(st.integers(0, 2**32 - 1), st.floats(0, 1)).map(
+    lambda drawn: np.random.default_rng(drawn[0]).random((7, 9)) < drawn[1]
+)
 
 
-@pytest.mark.parametrize("counts", ["", "1", "Zzzz", "a0b0"])
+@given(st.lists(st.tuples(masks, masks), max_size=5))
+def test_mask_overlaps_are_those_of_the_drawn_masks(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Run lengths as pycocotools writes them; each pair's own, whatever the others are."""
+    expected = [(a & b).sum() / (a | b).sum() if (a | b).any() else 1.0 for a, b in pairs]
+    found = mask_ious([rle(one) for one, _ in pairs], [rle(other) for _, other in pairs])
+    assert found.tolist() == pytest.approx(expected)
+
+
+def test_mask_overlaps_of_large_images_are_exact() -> None:
+    """Numbers of several characters, of both signs."""
+    one, other = np.zeros((2, 1080, 1920), bool)
+    one[100:900, 200:1500] = other[300:1080, 900:1920] = one[:3, :700] = other[5:8, 1:2] = True
+    expected = (one & other).sum() / (one | other).sum()
+    assert mask_ious([rle(one), rle(other)], [rle(other), rle(other)]).tolist() == pytest.approx([expected, 1.0])
+
+
+@pytest.mark.parametrize("counts", ["", "1", "Zzzz", "a0b0", "0" + "o" * 30, "o" * 40 + "0", "\x00", "P"])
 def test_run_lengths_that_do_not_fill_the_image_are_refused(counts: str) -> None:
-    with pytest.raises(ValueError, match="fill"):
-        run_lengths(RleMask(HW, counts))
+    """Alone, and among whole ones."""
+    whole, broken = rle(np.ones(HW, bool)), RleMask(HW, counts)
+    for ones in ([broken], [whole, broken], [broken, whole]):
+        with pytest.raises(ValueError, match="fill"):
+            mask_ious(ones, [whole] * len(ones))
+
+
+def test_masks_of_another_image_are_refused() -> None:
+    with pytest.raises(ValueError, match="images of"):
+        mask_ious([rle(np.ones(HW, bool))], [rle(np.ones((7, 9), bool))])
 
 
 def test_an_object_seen_alone_is_forgiven_by_the_threshold_of_its_own_class() -> None:
