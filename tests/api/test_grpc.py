@@ -22,6 +22,7 @@ from service.api.grpc.proto import detection_pb2 as pb
 from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
 from service.bundle import Bundle
 from tests.conftest import Served, encode_picture, run_server
+from tests.hanging import hanging
 
 ROOT = Path(__file__).parents[2]
 GOOD = encode_picture(80, 60, 200)
@@ -36,13 +37,20 @@ def stub(fake_served: Served) -> Iterator[pb_grpc.DetectionServiceStub]:
 
 
 @pytest.fixture(scope="module")
-def slow(toy_bundle: Bundle) -> Iterator[Served]:
+def fault(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file by which slow's engine is held."""
+    return tmp_path_factory.mktemp("fault") / "fault"
+
+
+@pytest.fixture(scope="module")
+def slow(toy_bundle: Bundle, fault: Path) -> Iterator[Served]:
     """One image at a time, a third of a second each, at most three of a stream."""
     with run_server(
         {
             "RCNN_ENGINE": "fake",
             "RCNN_BUNDLES": str(toy_bundle.root),
             "RCNN_FAKE_ENGINE_DELAY_MS": str(SLOW_MS),
+            "RCNN_FAKE_ENGINE_FAULT_FILE": str(fault),
             "RCNN_MAX_BATCH_SIZE": "1",
             "RCNN_MAX_IN_FLIGHT_PER_STREAM": "3",
             "RCNN_DEFAULT_TIMEOUT_MS": "60000",
@@ -115,35 +123,37 @@ def test_a_deadline_out_of_range_is_refused(stub: pb_grpc.DetectionServiceStub, 
     assert refused.value.details().startswith("invalid_option: timeout_ms")
 
 
-def test_a_cancelled_call_leaves_the_queue_before_the_engine_sees_it(slow: Served) -> None:
+def test_a_cancelled_call_leaves_the_queue_before_the_engine_sees_it(slow: Served, fault: Path) -> None:
     """Six calls behind each other; the last four are cancelled and the batcher drops them, unary or in a stream."""
     dropped = 'rcnn_cancelled_total{stage="queue"}'
     with grpc.insecure_channel(slow.grpc_address) as channel:
         stub = pb_grpc.DetectionServiceStub(channel)
         before = counted(slow, dropped)
-        calls = [stub.Detect.future(pb.DetectRequest(image=GOOD)) for _ in range(6)]
-        wait_until(lambda: counted(slow, "rcnn_in_flight_requests") == 6, "six calls never were inside together")
-        for call in calls[2:]:
-            call.cancel()
+        with hanging(fault):
+            calls = [stub.Detect.future(pb.DetectRequest(image=GOOD)) for _ in range(6)]
+            wait_until(lambda: counted(slow, "rcnn_queue_depth{") == 5, "five calls never were behind one another")
+            for call in calls[2:]:
+                call.cancel()
+            wait_until(lambda: counted(slow, dropped) >= before + 3, "the cancelled calls stayed in the queue")
         assert [len(call.result().detections) for call in calls[:2]] == [1, 1]
-        wait_until(lambda: counted(slow, dropped) >= before + 3, "the cancelled calls stayed in the queue")
         assert calls[5].cancelled()
         wait_until(lambda: counted(slow, "rcnn_in_flight_requests") == 0, "places were not given back")
 
 
-def test_a_cancelled_stream_takes_its_images_out_of_the_queue(slow: Served) -> None:
+def test_a_cancelled_stream_takes_its_images_out_of_the_queue(slow: Served, fault: Path) -> None:
     """The stream stays open, three images wait; cancelling it empties the queue and frees their places."""
     dropped = 'rcnn_cancelled_total{stage="queue"}'
     before, more = counted(slow, dropped), queue.Queue[pb.DetectRequest | None]()
     with grpc.insecure_channel(slow.grpc_address) as channel:
-        call = pb_grpc.DetectionServiceStub(channel).DetectStream(iter(more.get, None))
-        for _ in range(3):
-            more.put(pb.DetectRequest(image=GOOD))
-        wait_until(lambda: counted(slow, "rcnn_in_flight_requests") == 3, "three images never were inside together")
-        call.cancel()
-        more.put(None)
-        wait_until(lambda: counted(slow, "rcnn_in_flight_requests") == 0, "the stream's images stayed inside")
-        wait_until(lambda: counted(slow, dropped) >= before + 1, "the batcher was not told")
+        with hanging(fault):
+            call = pb_grpc.DetectionServiceStub(channel).DetectStream(iter(more.get, None))
+            for _ in range(3):
+                more.put(pb.DetectRequest(image=GOOD))
+            wait_until(lambda: counted(slow, "rcnn_queue_depth{") == 2, "two images never were behind a third")
+            call.cancel()
+            more.put(None)
+            wait_until(lambda: counted(slow, "rcnn_in_flight_requests") == 0, "the stream's images stayed inside")
+            wait_until(lambda: counted(slow, dropped) >= before + 1, "the batcher was not told")
 
 
 def test_the_calls_deadline_ends_a_unary_call(slow: Served) -> None:

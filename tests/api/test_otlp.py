@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import grpc
 import httpx
@@ -19,6 +20,8 @@ from service.api.grpc.proto import detection_pb2 as pb
 from service.api.grpc.proto import detection_pb2_grpc as pb_grpc
 from service.bundle import Bundle
 from tests.conftest import Served, encode_picture, run_server
+from tests.hanging import hanging
+from tests.patience import eventually
 
 STAGES = {"decode", "preprocess", "queue", "detector", "nms", "encode"}
 
@@ -66,10 +69,18 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def traced(toy_bundle: Bundle, receiver: Receiver) -> Iterator[Served]:
+def fault(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file by which traced's engine is held."""
+    return tmp_path_factory.mktemp("fault") / "fault"
+
+
+@pytest.fixture(scope="module")
+def traced(toy_bundle: Bundle, receiver: Receiver, fault: Path) -> Iterator[Served]:
     settings = {
         "RCNN_ENGINE": "fake",
         "RCNN_FAKE_ENGINE_DELAY_MS": "100",
+        "RCNN_FAKE_ENGINE_FAULT_FILE": str(fault),
+        "RCNN_DEFAULT_TIMEOUT_MS": "60000",
         "RCNN_BUNDLES": str(toy_bundle.root),
         "RCNN_TRACES_URL": receiver.url,
         "RCNN_TRACE_SAMPLE_RATIO": "0",
@@ -80,14 +91,19 @@ def traced(toy_bundle: Bundle, receiver: Receiver) -> Iterator[Served]:
 
 def ask(served: Served, trace_id: str, sampled: bool = True) -> httpx.Response:
     headers = {"traceparent": f"00-{trace_id}-{'ab' * 8}-{int(sampled):02x}"}
-    return httpx.post(f"{served.http_url}/v1/detect", content=encode_picture(64, 64), headers=headers, timeout=30)
+    return httpx.post(f"{served.http_url}/v1/detect", content=encode_picture(64, 64), headers=headers, timeout=60)
 
 
-def test_a_batch_is_linked_to_its_requests_and_each_stage_is_a_span(traced: Served, receiver: Receiver) -> None:
+def test_a_batch_is_linked_to_its_requests_and_each_stage_is_a_span(
+    traced: Served, receiver: Receiver, fault: Path
+) -> None:
     """Six requests at once: the first runs alone, the others share what comes after it."""
     trace_ids = [f"{index:032x}" for index in range(1, 7)]
     with ThreadPoolExecutor(6) as threads:
-        answers = list(threads.map(lambda trace_id: ask(traced, trace_id), trace_ids))
+        with hanging(fault):
+            asked = [threads.submit(ask, traced, trace_id) for trace_id in trace_ids]
+            eventually(lambda: "rcnn_in_flight_requests 6.0" in httpx.get(f"{traced.metrics_url}/metrics").text)
+        answers = [one.result() for one in asked]
     receiver.wait_for(trace_ids)
     for trace_id, answer in zip(trace_ids, answers, strict=True):
         (request,) = receiver.of(trace_id, "request")

@@ -1,24 +1,52 @@
 """A service with one place: who comes second is refused at once, clearly, and the connection stays usable."""
 
-import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
 
 from service.bundle import Bundle
 from tests.conftest import Served, encode_picture, run_server
+from tests.hanging import hanging
+from tests.patience import eventually
 
 PICTURE = encode_picture(64, 64)
 
 
+@dataclass(frozen=True)
+class Crowded:
+    """A server, and the file by which its engine is held."""
+
+    served: Served
+    fault: Path
+
+    @contextmanager
+    def occupied(self) -> Iterator[None]:
+        """Somebody is inside, and answered after the block."""
+        with ThreadPoolExecutor(1) as callers:
+            with hanging(self.fault):
+                caller = callers.submit(httpx.post, f"{self.served.http_url}/v1/detect", content=PICTURE, timeout=60)
+                eventually(lambda: self.has_inside(1))
+                yield
+            assert caller.result().status_code == 200
+
+    def has_inside(self, count: int) -> bool:
+        text = httpx.get(f"{self.served.metrics_url}/metrics").text
+        return f"rcnn_in_flight_requests {count}.0" in text
+
+
 @pytest.fixture(scope="module")
-def crowded(toy_bundle: Bundle) -> Iterator[Served]:
-    """One place for normal requests and one for high ones, an engine of 1.5 s, and somebody inside."""
+def crowded(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowded]:
+    """One place for normal requests and one for high ones."""
+    fault = tmp_path_factory.mktemp("fault") / "fault"
     environment = {
         "RCNN_ENGINE": "fake",
-        "RCNN_FAKE_ENGINE_DELAY_MS": "1500",
+        "RCNN_FAKE_ENGINE_FAULT_FILE": str(fault),
+        "RCNN_DEFAULT_TIMEOUT_MS": "60000",
         "RCNN_BUNDLES": str(toy_bundle.root),
         "RCNN_MAX_IN_FLIGHT": "1",
         "RCNN_MAX_IMAGES_PER_REQUEST": "1",
@@ -26,43 +54,33 @@ def crowded(toy_bundle: Bundle) -> Iterator[Served]:
         "RCNN_HIGH_PRIORITY_PLACES": "1",
     }
     with run_server(environment) as server:
-        yield server
-
-
-def occupy(server: Served) -> "threading.Thread":
-    """Somebody inside, for as long as a batch takes."""
-    caller = threading.Thread(target=httpx.post, args=(f"{server.http_url}/v1/detect",), kwargs={"content": PICTURE})
-    caller.start()
-    deadline = time.monotonic() + 10
-    while "rcnn_in_flight_requests 1.0" not in httpx.get(f"{server.metrics_url}/metrics").text:
-        assert time.monotonic() < deadline, "nobody went in"
-    return caller
+        yield Crowded(server, fault)
 
 
 @pytest.mark.parametrize("path", ["/v1/detect", "/v1/models/toy/detect"])
-def test_a_refusal_is_a_problem_document_with_the_time_to_wait(crowded: Served, path: str) -> None:
+def test_a_refusal_is_a_problem_document_with_the_time_to_wait(crowded: Crowded, path: str) -> None:
     """429 with its code, Retry-After and the caller's id, whatever the body; it is counted; the connection goes on."""
-    inside = occupy(crowded)
-    with httpx.Client(base_url=crowded.http_url, timeout=30) as client:
-        for body in (PICTURE, bytes(3_000_000)):
-            refused = client.post(path, content=body, headers={"X-Request-Id": "mine"})
-            assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
-            assert int(refused.headers["retry-after"]) >= 1
-            assert refused.headers["x-request-id"] == refused.json()["request_id"] == "mine"
-            assert refused.headers["content-type"] == "application/problem+json"
-        inside.join()
+    with httpx.Client(base_url=crowded.served.http_url, timeout=30) as client:
+        with crowded.occupied():
+            for body in (PICTURE, bytes(3_000_000)):
+                refused = client.post(path, content=body, headers={"X-Request-Id": "mine"})
+                assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+                assert int(refused.headers["retry-after"]) >= 1
+                assert refused.headers["x-request-id"] == refused.json()["request_id"] == "mine"
+                assert refused.headers["content-type"] == "application/problem+json"
         assert client.post(path, content=PICTURE).status_code == 200
-    text = httpx.get(f"{crowded.metrics_url}/metrics").text
+    text = httpx.get(f"{crowded.served.metrics_url}/metrics").text
     assert 'rcnn_requests_total{model="toy",outcome="overloaded",protocol="rest",version="1"}' in text
     assert 'rcnn_shed_total{reason="in_flight"}' in text
 
 
-def test_high_priority_still_has_a_place_and_other_mistakes_their_own_words(crowded: Served) -> None:
+def test_high_priority_still_has_a_place_and_other_mistakes_their_own_words(crowded: Crowded) -> None:
     """Among those refused, high priority is let in; what is wrong with a request is told even now."""
-    inside = occupy(crowded)
-    detect = f"{crowded.http_url}/v1/detect"
-    wrong = httpx.post(detect, content=PICTURE, headers={"X-Request-Priority": "urgent"})
-    unknown = httpx.post(f"{crowded.http_url}/v1/models/none/detect", content=PICTURE)
-    high = httpx.post(detect, content=PICTURE, headers={"X-Request-Priority": "high"}, timeout=30)
-    inside.join()
-    assert (wrong.status_code, unknown.status_code, high.status_code) == (400, 404, 200)
+    detect, goes_first = f"{crowded.served.http_url}/v1/detect", {"X-Request-Priority": "high"}
+    with ThreadPoolExecutor(1) as callers:
+        with crowded.occupied():
+            wrong = httpx.post(detect, content=PICTURE, headers={"X-Request-Priority": "urgent"})
+            unknown = httpx.post(f"{crowded.served.http_url}/v1/models/none/detect", content=PICTURE)
+            high = callers.submit(httpx.post, detect, content=PICTURE, headers=goes_first, timeout=60)
+            eventually(lambda: crowded.has_inside(2))
+        assert (wrong.status_code, unknown.status_code, high.result().status_code) == (400, 404, 200)

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ import pytest
 
 from service.bundle import Bundle
 from tests.conftest import encode_picture, run_server
+from tests.hanging import hanging
 from tests.patience import eventually
 
 FAKE = {"RCNN_ENGINE": "fake"}
@@ -28,23 +29,23 @@ def rcnn(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[st
     )  # fmt: skip
 
 
-def test_sigterm_finishes_what_was_accepted_and_exits_zero(toy_bundle: Bundle) -> None:
+def test_sigterm_finishes_what_was_accepted_and_exits_zero(toy_bundle: Bundle, tmp_path: Path) -> None:
     """Requests inside when the signal comes are answered; the process then ends by itself with 0."""
-    environment = FAKE | {"RCNN_BUNDLES": str(toy_bundle.root), "RCNN_FAKE_ENGINE_DELAY_MS": "1000"}
-    with run_server(environment) as server:
-        statuses: list[int] = []
+    fault = tmp_path / "fault"
+    environment = FAKE | {"RCNN_BUNDLES": str(toy_bundle.root), "RCNN_FAKE_ENGINE_FAULT_FILE": str(fault)}
+    patience = {"RCNN_DEFAULT_TIMEOUT_MS": "60000", "RCNN_DRAIN_TIMEOUT_S": "60"}
+    with run_server(environment | patience) as server, ThreadPoolExecutor(6) as clients:
 
-        def ask() -> None:
-            statuses.append(httpx.post(f"{server.http_url}/v1/detect", content=encode_picture(64, 64)).status_code)
+        def ask() -> int:
+            url = f"{server.http_url}/v1/detect"
+            return httpx.post(url, content=encode_picture(64, 64), timeout=60).status_code
 
-        clients = [threading.Thread(target=ask) for _ in range(6)]
-        for client in clients:
-            client.start()
-        eventually(lambda: "rcnn_in_flight_requests 6.0" in httpx.get(f"{server.metrics_url}/metrics").text)
-        server.process.send_signal(signal.SIGTERM)
-        for client in clients:
-            client.join(30)
-        assert statuses == [200] * 6
+        with hanging(fault):
+            asked = [clients.submit(ask) for _ in range(6)]
+            eventually(lambda: "rcnn_in_flight_requests 6.0" in httpx.get(f"{server.metrics_url}/metrics").text)
+            server.process.send_signal(signal.SIGTERM)
+            eventually(lambda: try_ready(server.http_url) == "refused")
+        assert [one.result() for one in asked] == [200] * 6
         assert server.process.wait(30) == 0
 
 
