@@ -75,9 +75,10 @@ class Visit:
         return [url for url in self.requests if not url.endswith("/v1/status")]
 
     def painted(self, side: str = "a") -> int:
-        """How many pixels of the side's overlay hold anything."""
+        """How many pixels of the side's overlay hold anything, once all that was asked for until now is painted."""
         count: int = self.page.locator(f".pane[data-side='{side}'] .overlay").evaluate(
-            """(canvas) => {
+            """async (canvas) => {
+                await new Promise(requestAnimationFrame);  // the page paints in a frame's callback, before this one
                 const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
                 let painted = 0;
                 for (let i = 3; i < data.length; i += 4) painted += data[i] > 0;

@@ -28,7 +28,6 @@ def test_an_uploaded_image_gets_its_boxes_and_masks_drawn(visit: Visit, golden: 
     assert visit.painted() > 0
     visit.page.get_by_role("button", name="Boxes").click()
     visit.page.get_by_role("button", name="Masks").click()
-    visit.page.wait_for_timeout(100)
     assert visit.painted() == 0
 
 
