@@ -16,6 +16,7 @@ from service.security.api_keys import entry_of, new_key
 from tests.api.test_tls import Authority
 from tests.conftest import Served, encode_picture, run_server
 from tests.patience import eventually
+from tests.ports import nobody
 
 IMAGE = encode_picture(100, 60)
 
@@ -122,9 +123,7 @@ def test_only_the_stated_share_is_asked(toy_bundle: Bundle, fake_served: Served)
 
 
 def test_clients_notice_nothing_of_a_candidate_that_is_down(toy_bundle: Bundle) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with stable(toy_bundle, f"http://127.0.0.1:{port}") as server:
+    with nobody() as url, stable(toy_bundle, url) as server:
         assert {answer.status_code for answer in ask(server, 5)} == {200}
         eventually(lambda: counted(server, "rcnn_shadow_pairs_total", outcome="candidate_error") == 5)
 

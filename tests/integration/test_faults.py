@@ -1,7 +1,6 @@
 """Faults that are really caused: what the callers hear, what the probes say, and that everything comes back."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from service.bundle import Bundle
 from tests.conftest import ZOO, Served, encode_picture, run_server
 from tests.integration.test_lifecycle import rcnn
 from tests.patience import PATIENCE_S, eventually
+from tests.ports import free_port
 
 PICTURE = encode_picture(64, 64)
 
@@ -139,9 +139,7 @@ def test_a_second_signal_hurries(toy_bundle: Bundle) -> None:
 
 def test_a_signal_while_loading_is_obeyed() -> None:
     """The doors answer before the models are loaded; who is told to stop then stops, with 0."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     ports = ["--http-port", port, "--grpc-port", "0", "--metrics-port", "0", "--engine-cache", ""]
     command = [sys.executable, "-m", "service", "--host", "127.0.0.1", *ports]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from deploy.judge.prometheus import Prometheus
 from deploy.judge.server import create_server
 from deploy.judge.shadow_gate import Policy
 from tests.patience import eventually
+from tests.ports import free_port
 from tests.unit.deploy.judge.api_server import TOKEN, route, serving
 
 pytestmark = pytest.mark.slow  # a Prometheus, and three commands
@@ -82,8 +82,7 @@ def prometheus(start: float, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     data = folder / "data"
     backfill = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(folder / "scraped.txt"), str(data)]
     subprocess.run(backfill, check=True, capture_output=True)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     flags = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={data}", "--log.level=error"]
     process = subprocess.Popen(["prometheus", *flags, f"--web.listen-address={address}"])
     eventually(lambda: is_ready(f"http://{address}"))

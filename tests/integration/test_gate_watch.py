@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from deploy.judge.verdict import Decision
 from deploy.judge.watch import Rollout, at_horizon, look
 from service.bundle import Bundle
 from tests.conftest import Served, encode_picture, run_server
+from tests.ports import free_port, nobody
 from tests.unit.deploy.judge.api_server import TOKEN, route, serving
 
 pytestmark = pytest.mark.slow  # hundreds of requests, several servers
@@ -42,16 +42,13 @@ def shadowing(bundle: Bundle, url: str, name: str) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def nobody() -> str:
-    """Where nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
-
-
-@pytest.fixture(scope="module")
-def stable(toy_bundle: Bundle, fake_served: Served, nobody: str) -> Iterator[list[Served]]:
+def stable(toy_bundle: Bundle, fake_served: Served) -> Iterator[list[Served]]:
     """One pod shadowing a good candidate, one shadowing a candidate that is down; both with traffic behind them."""
-    with shadowing(toy_bundle, fake_served.http_url, "good") as one, shadowing(toy_bundle, nobody, "down") as other:
+    with (
+        nobody() as nowhere,
+        shadowing(toy_bundle, fake_served.http_url, "good") as one,
+        shadowing(toy_bundle, nowhere, "down") as other,
+    ):
         image = encode_picture(100, 60)
         with httpx.Client(timeout=60) as client:
             for _ in range(PAIRS):
@@ -64,8 +61,7 @@ class RunningPrometheus:
     """A real one, that can be stopped and started again on its data."""
 
     def __init__(self, folder: Path, targets: list[str]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            self._address = f"127.0.0.1:{taken.getsockname()[1]}"
+        self._address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self._address}"
         self._folder = folder
         pods = [target.removeprefix("http://") for target in targets]

@@ -16,6 +16,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from tests.ports import nobody
+
 Serve = Callable[[ASGIApp], str]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -29,10 +31,9 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def refusing_url() -> Iterator[str]:
-    """An address that refuses connections: a port that is held, and not listened on."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+    """An address that refuses connections."""
+    with nobody() as url:
+        yield url
 
 
 @pytest.fixture
