@@ -38,6 +38,14 @@ def stable(bundle: Bundle, shadow_url: str, **settings: str) -> Iterator[Served]
         yield server
 
 
+def head_on(connection: socket.socket) -> bytes:
+    """What comes until a request's head is whole, or the connection ends."""
+    received = b""
+    while b"\r\n\r\n" not in received and (piece := connection.recv(65536)):
+        received += piece
+    return received
+
+
 @contextmanager
 def listening(answers: bool) -> Iterator[tuple[str, list[bytes]]]:
     """A server that keeps what it is sent; it says nothing, or that it is broken."""
@@ -50,12 +58,12 @@ def listening(answers: bool) -> Iterator[tuple[str, list[bytes]]]:
                     connection, _ = server.accept()
                 except OSError:
                     return
-                heard.append(connection.recv(65536))
-                if answers:
-                    connection.sendall(b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-                    connection.close()
-                else:
-                    kept.append(connection)
+                kept.append(connection)
+                with suppress(OSError):  # who asked may be gone
+                    heard.append(head_on(connection))
+                    if answers:
+                        connection.sendall(b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                        connection.shutdown(socket.SHUT_RDWR)
 
         kept: list[socket.socket] = []
         thread = threading.Thread(target=accept)
