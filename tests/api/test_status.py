@@ -2,12 +2,18 @@
 
 import httpx
 
-from tests.conftest import Served, encode_picture
+from service.bundle import Bundle
+from tests.conftest import Served, encode_picture, run_server
 
 
-def test_status_tells_what_went_on_in_the_last_minute(fake_served: Served) -> None:
-    """An answer and a refusal show up under their model; nothing is left inside."""
-    with httpx.Client(base_url=fake_served.http_url, timeout=30) as client:
+def test_status_tells_what_went_on_in_the_last_minute(toy_bundle: Bundle) -> None:
+    """
+    An answer and a refusal show up under their model; nothing is left inside.
+
+    On a server of its own: from one that others have asked, a request of theirs leaves the minute at any moment.
+    """
+    environment = {"RCNN_ENGINE": "fake", "RCNN_BUNDLES": str(toy_bundle.root)}
+    with run_server(environment) as server, httpx.Client(base_url=server.http_url, timeout=30) as client:
         (before,) = client.get("/v1/status").raise_for_status().json()["models"]
         client.post("/v1/detect", content=encode_picture(64, 64)).raise_for_status()
         assert client.post("/v1/detect", content=b"hello").status_code == 415
