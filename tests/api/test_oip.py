@@ -19,6 +19,7 @@ from service.api.grpc.proto import inference_pb2_grpc as pb_grpc
 from service.api.oip.tensors import join_elements
 from service.bundle import Bundle, write_bundle
 from tests.conftest import MANIFEST, Served, encode_picture, run_server
+from tests.patience import PATIENCE_S
 
 Tensor = pb.ModelInferRequest.InferInputTensor
 
@@ -319,35 +320,38 @@ def repository(tmp_path: Path, toy_bundle: Bundle) -> Path:
 
 
 def test_models_are_loaded_swapped_and_unloaded_under_load(repository: Path) -> None:
-    """Twenty callers all the while: a swap costs none of them an error, an unload ends in 404."""
+    """Twenty callers all the while, each swap seen by them: it costs none an error, an unload ends in 404."""
     settings = {
         "RCNN_ENGINE": "fake",
         "RCNN_BUNDLES": str(repository / "toy/1"),
         "RCNN_MODEL_REPOSITORY": str(repository),
     }
 
-    async def drive(url: str) -> tuple[list[int], set[str]]:
-        statuses, versions, over = [], set[str](), asyncio.Event()
+    async def drive(url: str) -> tuple[list[int], list[str]]:
+        statuses, versions, over = [], list[str](), asyncio.Event()
         async with httpx.AsyncClient(base_url=url, timeout=30) as client:
 
             async def ask() -> None:
                 while not over.is_set():
                     response = await client.post("/v1/detect", content=PICTURE)
                     statuses.append(response.status_code)
-                    versions.add(response.json()["model"]["version"])
+                    versions.append(response.json()["model"]["version"])
 
             callers = [asyncio.create_task(ask()) for _ in range(20)]
-            for parameters in ({"version": "2"}, {"config": '{"version": "1"}'}, {}):
+            for parameters, version in (({"version": "2"}, "2"), ({"config": '{"version": "1"}'}, "1"), ({}, "10")):
                 loaded = await client.post("/v2/repository/models/toy/load", json={"parameters": parameters})
                 assert loaded.status_code == 200, loaded.text
-                await asyncio.sleep(0.1)
+                seen = len(versions)
+                async with asyncio.timeout(PATIENCE_S):
+                    while version not in versions[seen:]:
+                        await asyncio.sleep(0.02)
             over.set()
             await asyncio.gather(*callers)
         return statuses, versions
 
     with run_server(settings) as server, httpx.Client(base_url=server.http_url, timeout=30) as http:
         statuses, versions = asyncio.run(drive(server.http_url))
-        assert set(statuses) == {200} and versions == {"1", "2", "10"}
+        assert set(statuses) == {200} and set(versions) == {"1", "2", "10"}
         index = {(row["name"], row["version"]): row["state"] for row in http.post("/v2/repository/index").json()}
         assert index.pop(("toy", "10")) == "READY" and set(index.values()) == {"UNAVAILABLE"}
         for name, body, status, words in (
