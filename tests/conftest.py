@@ -1,5 +1,6 @@
 """Bundles and servers the tests share."""
 
+import inspect
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import structlog
@@ -19,6 +21,7 @@ from PIL import Image
 
 from service.bundle import Bundle, write_bundle
 from tests.discretion import leaks
+from tests.patience import PATIENCE_S
 
 ZOO = Path(__file__).parent.parent / "model" / "zoo"
 settings.register_profile("untimed", deadline=None)  # how long an example takes is for the benchmarks to say
@@ -60,6 +63,13 @@ def own_logs() -> Iterator[None]:
     """Commands called in this process set up logging as for one of their own, on a stream that ends with the call."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_callers() -> None:
+    """Where a test says nothing else, httpx would wait for 5 s: a machine that runs tests may be busy for longer."""
+    silence = inspect.signature(httpx.request).parameters["timeout"].default  # one object for all that httpx offers
+    silence.connect = silence.read = silence.write = silence.pool = PATIENCE_S
 
 
 @pytest.fixture(scope="session")
