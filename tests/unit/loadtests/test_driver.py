@@ -248,7 +248,7 @@ def test_a_slow_caller_sends_its_body_in_pieces(
         return await answer_well(request)
 
     url = serve(service(detect=detect))
-    (slow,) = send_open(Target(url, trickle=Trickle(pieces=5, pause_s=0.02)), pictures[:1])
+    (slow,) = send_open(Target(url, trickle=Trickle(pieces=5, pause_s=0.1)), pictures[:1])
     (quick,) = send_open(Target(url), pictures[:1])
     assert (slow.is_ok, quick.is_ok) == (True, True)
     assert seen[0] > 1 and seen[1] == 1
