@@ -23,6 +23,7 @@ from service.signals import OF_DETECTION, SIGNALS, Observation, observe
 from service.sketch import Baseline, kl, psi, read_baseline
 from service.sources import come_from
 from tests.conftest import ZOO, encode_picture
+from tests.patience import PATIENCE_S
 
 BUNDLES = ("blood-cells", "nuclei")
 RANDOM = np.random.default_rng(7)
@@ -193,6 +194,8 @@ def test_only_answers_to_the_models_own_options_are_looked_at_and_no_more_than_a
         (DetectOptions(), answer),  # too soon
     ):
         drift.exchanged(picture, options, 0.5, asked)
+        assert drift._busy.acquire(timeout=PATIENCE_S)  # else closing forgets what nobody has looked at yet
+        drift._busy.release()
     drift.close()
     window = drift._watched["toy"].windows
     assert window[None]._in_it == 1 and window["camera-1"]._in_it == 1
