@@ -1,8 +1,9 @@
-"""OpenVINO on CPU. Features pass from one graph to the other as OpenVINO tensors, never through numpy."""
+"""OpenVINO on CPU. Features pass from one graph or part to the next as OpenVINO tensors, never through numpy."""
 
 import functools
 import importlib
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from numpy.typing import NDArray
 from service.bundle import GRAPHS, Bundle
 from service.engine.base import DetectorOutput, EngineOptions
 from service.engine.cpu import cpu_features
+from service.engine.openvino_parts import in_parts
 from service.engine.precision import cpu_precision
 
 _CONVERTER = "openvino.tools.ovc"
+_CUT = "parts 2"  # how graphs are cut: another way is another entry of the cache
+_HEAD_OUTPUTS = {"mask_head.onnx": "masks", "keypoint_head.onnx": "heatmaps"}
 
 
 class OpenVinoEngine:
@@ -32,21 +36,19 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision],
         }
         graphs = GRAPHS[bundle.manifest.task]
-        requests = {name: _compile(bundle, name, properties, options).create_infer_request() for name in graphs}
-        self._detector = requests.pop("detector.onnx")
-        self._heads = requests
-        outputs = {name for output in self._detector.model_outputs for name in output.names}
-        self._features = sorted(name for name in outputs if name.startswith("features_"))
+        chains = {name: _Chain(_compile(bundle, name, properties, options)) for name in graphs}
+        self._detector = chains.pop("detector.onnx")
+        self._heads = chains
+        self._features = sorted(name for name in self._detector.output_names if name.startswith("features_"))
 
     def detect(
         self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64], proposals: NDArray[np.float32] | None = None
     ) -> DetectorOutput:
-        request = self._detector
         regions = {} if proposals is None else {"proposals": proposals}
-        request.infer({"images": images, "sizes": sizes_hw, **regions}, share_inputs=True, share_outputs=True)
-        # The request's buffers are overwritten by its next run.
-        boxes, scores, labels = (request.get_tensor(name).data.copy() for name in ("boxes", "scores", "labels"))
-        features = {name: request.get_tensor(name) for name in self._features}
+        given = self._detector.run({"images": images, "sizes": sizes_hw, **regions})
+        # The requests' buffers are overwritten by their next run.
+        boxes, scores, labels = (given[name].data.copy() for name in ("boxes", "scores", "labels"))
+        features = {name: given[name] for name in self._features}
         return DetectorOutput(boxes, scores, labels, features)
 
     def masks(self, features: Any, rois: NDArray[np.float32], label_ids: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -58,28 +60,57 @@ class OpenVinoEngine:
     def _run_head(self, file: str, inputs: dict[str, Any]) -> NDArray[np.float32]:
         if file not in self._heads:
             raise ValueError(f"this model has no {file}. This is a bug.")
-        self._heads[file].infer(inputs, share_inputs=True, share_outputs=True)
-        values: NDArray[np.float32] = self._heads[file].get_output_tensor(0).data.copy()
+        values: NDArray[np.float32] = self._heads[file].run(inputs)[_HEAD_OUTPUTS[file]].data.copy()
         return values
 
     def close(self) -> None:
         """Requests free their memory when the last reference goes."""
 
 
-def _compile(bundle: Bundle, graph: str, properties: dict[str, Any], options: EngineOptions) -> Any:
-    """The compiled graph, from the cache where it can be kept there."""
+class _Chain:
+    """The parts of one graph, each with one infer request: what one gives the next ones get, without a copy."""
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._requests = [part.create_infer_request() for part in parts]
+        self._input_names = [[sorted(tensor.names) for tensor in part.inputs] for part in parts]
+        self._output_names = [[sorted(tensor.names) for tensor in part.outputs] for part in parts]
+        self.output_names = [name for part in self._output_names for names in part for name in names]
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arrays or tensors by name -> all outputs of all parts as tensors, which the next run overwrites."""
+        known = dict(inputs)
+        for request, ins, outs in zip(self._requests, self._input_names, self._output_names, strict=True):
+            given = {names[0]: next(known[name] for name in names if name in known) for names in ins}
+            request.infer(given, share_inputs=True, share_outputs=True)
+            for index, names in enumerate(outs):
+                known |= dict.fromkeys(names, request.get_output_tensor(index))
+        return known
+
+
+def _compile(bundle: Bundle, graph: str, properties: Mapping[str, Any], options: EngineOptions) -> list[Any]:
+    """The compiled parts of a graph in the order to run them, from the cache where they can be kept there."""
     ov, core = _openvino(), _core()
     path = str(bundle.path(graph))
-    key = ("openvino", ov.get_version(), *sorted(cpu_features()), str(sorted(properties.items())), bundle.digest, graph)
+    key = ("openvino", _CUT, ov.get_version(), *sorted(cpu_features()), str(sorted(properties.items())))
+
+    def compiled() -> Iterator[tuple[str, Any]]:
+        for model, precision in in_parts(ov, core.read_model(path), properties["INFERENCE_PRECISION_HINT"]):
+            yield precision, core.compile_model(model, "CPU", {**properties, "INFERENCE_PRECISION_HINT": precision})
 
     def write(folder: Path) -> None:
-        (folder / "graph.blob").write_bytes(core.compile_model(path, "CPU", properties).export_model().getbuffer())
+        for index, (precision, part) in enumerate(compiled()):
+            (folder / f"{index}.{precision}.blob").write_bytes(part.export_model().getbuffer())
 
-    if folder := options.cache.get(key, write):
-        # A tensor over the mapped file: weights are paged in, not copied.
-        blob = ov.tensor_from_file(str(folder / "graph.blob"))
-        return core.import_model(blob, "CPU", properties)
-    return core.compile_model(path, "CPU", properties)
+    if folder := options.cache.get((*key, bundle.digest, graph), write):
+        return [_imported(blob, properties) for blob in sorted(folder.glob("*.blob"))]
+    return [part for _, part in compiled()]
+
+
+def _imported(blob: Path, properties: Mapping[str, Any]) -> Any:
+    """A tensor over the mapped file: weights are paged in, not copied."""
+    precision = blob.name.split(".")[1]
+    own = {**properties, "INFERENCE_PRECISION_HINT": precision}
+    return _core().import_model(_openvino().tensor_from_file(str(blob)), "CPU", own)
 
 
 @functools.cache

@@ -18,9 +18,11 @@ from model.classic.fast_rcnn import GivenRegions
 from model.export import export_graphs
 from model.parity import NOTHING, compare, compare_heads
 from service.bundle import Bundle, write_bundle
+from service.engine import openvino
 from service.engine.base import Engine, EngineOptions
 from service.engine.onnx import OnnxEngine
 from service.engine.openvino import OpenVinoEngine
+from service.engine.openvino_parts import in_parts
 from tests.conftest import MANIFEST
 from tests.spread import CLASSES, spread
 
@@ -42,6 +44,15 @@ def exported(name: str, folder: Path, **options: Any) -> tuple[FasterRCNN, Bundl
     return model, write_bundle(folder, MANIFEST | changes)
 
 
+def cut_as_for_bf16(bundle: Bundle) -> OpenVinoEngine:
+    """OpenVINO with graphs in the parts that bf16 makes of them, which compute in fp32 here: on any CPU, and exact."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            openvino, "in_parts", lambda ov, model, _: [(part, "f32") for part, _ in in_parts(ov, model, "bf16")]
+        )
+        return OpenVinoEngine(bundle, 2, EngineOptions(precision="fp32"))
+
+
 def noise(count: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Canvases of noise, each image a little smaller than the one before."""
     canvases = np.random.default_rng(height).integers(0, 256, (count, height, width, 3), np.uint8)
@@ -54,6 +65,7 @@ def test_every_architecture_exports_to_its_equal(name: str, tmp_path: Path) -> N
     """Boxes, scores and labels, masks and keypoints; black images too, where ranks tie."""
     model, bundle = exported(name, tmp_path)
     engines: list[Engine] = [OnnxEngine(bundle, 2), OpenVinoEngine(bundle, 2, EngineOptions(precision="fp32"))]
+    engines.append(cut_as_for_bf16(bundle))
     for engine in engines:
         total = NOTHING
         for shape in CANVASES:
