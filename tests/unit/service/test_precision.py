@@ -27,6 +27,7 @@ def bundle_with(tmp_path: Path, metrics: dict[str, Any] | None) -> Bundle:
     ("bf16", "flags", "expected"),
     [
         pytest.param({"box": {"AP": 0.5}, "mask": {"AP": 0.3995}}, {"avx512_bf16"}, "bf16", id="loses little"),
+        pytest.param({"box": {"AP": 0.499}, "mask": {"AP": 0.399}}, {"amx_bf16"}, "bf16", id="loses just as much"),
         pytest.param({"box": {"AP": 0.5}, "mask": {"AP": 0.39}}, {"avx512_bf16"}, "fp32", id="masks lose"),
         pytest.param({"box": {"AP": 0.51}, "mask": {"AP": 0.4}}, {"avx2"}, "fp32", id="the CPU lacks it"),
         pytest.param(None, {"amx_bf16"}, "fp32", id="nobody measured"),
