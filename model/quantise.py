@@ -48,7 +48,14 @@ class Quantiser:
     """
 
     def __init__(
-        self, bundle: Bundle, calibration: Sequence[Path], method: Method, folder: Path, *, symmetric: bool = False
+        self,
+        bundle: Bundle,
+        calibration: Sequence[Path],
+        method: Method,
+        folder: Path,
+        *,
+        symmetric: bool = False,
+        leave_out: Sequence[str] = (),
     ) -> None:
         """
         Activations are as large as they get on the calibration images; folder keeps what that told.
@@ -56,7 +63,10 @@ class Quantiser:
         symmetric: activations that may be negative are signed, around zero; OpenVINO undoes every other zero point in
         passes of their own over the activations, half of the time of a ResNet-50. ONNX Runtime folds it into its sums.
 
-        Raises NotQuantised for no or unreadable images, a Fast R-CNN, or where nothing could run in int8.
+        leave_out: layers of the detector with any of these in their names stay in floating point.
+
+        Raises NotQuantised for no or unreadable images, a Fast R-CNN, a part of no layer's name, or where nothing could
+        run in int8.
         """
         if not calibration:
             raise NotQuantised("calibration needs at least one image")
@@ -64,7 +74,8 @@ class Quantiser:
             raise NotQuantised("a Fast R-CNN looks at regions it is given: calibration has none to give")
         detector = Reader(detector_inputs(bundle, calibration))
         how = _How(method, symmetric)
-        self._detector = _Graph(bundle.path("detector.onnx"), detector, how, folder / "detector", sees_pixels=True)
+        asked = tuple(leave_out)
+        self._detector = _Graph(bundle.path("detector.onnx"), detector, how, folder / "detector", True, asked)
         self._mask_head = None
         if bundle.manifest.task == "segmentation":
             regions = Reader(mask_head_inputs(bundle, calibration))
@@ -107,12 +118,20 @@ class _Graph:
     Weights use 7 of 8 bits: on CPUs without VNNI two products of full range overflow 16 bits.
     """
 
-    def __init__(self, source: Path, reader: Reader, how: _How, folder: Path, *, sees_pixels: bool = False) -> None:
+    def __init__(
+        self,
+        source: Path,
+        reader: Reader,
+        how: _How,
+        folder: Path,
+        sees_pixels: bool = False,
+        asked: Sequence[str] = (),
+    ) -> None:
         folder.mkdir()
         self._folded, self._ranges, self._how = folder / "folded.onnx", folder / "ranges.json", how
         # Symbolic shapes of a detector are more than its inference can follow; the optimiser folds norms and casts.
         quant_pre_process(str(source), str(self._folded), skip_symbolic_shape=True)
-        self.layers = layers_of(onnx.load(self._folded), sees_pixels=sees_pixels)
+        self.layers = layers_of(onnx.load(self._folded), sees_pixels=sees_pixels, leave_out=asked)
         self._signed: dict[str, list[dict[str, Any]]] = {}
         self._quantise(folder / "all.onnx", self.layers.int8, reader)
         if how.symmetric:
@@ -147,11 +166,19 @@ class _Graph:
         return [name for name in lowest if name in around and np.min(lowest[name]) < 0]
 
 
-def layers_of(graph: onnx.ModelProto, *, sees_pixels: bool) -> Layers:
-    """sees_pixels: the first layer stays as it is. Raises NotQuantised where nothing would be left to run in int8."""
+def layers_of(graph: onnx.ModelProto, *, sees_pixels: bool, leave_out: Sequence[str] = ()) -> Layers:
+    """
+    sees_pixels: the first layer stays as it is; so do those with a part of leave_out in their names.
+
+    Raises NotQuantised where nothing would be left to run in int8, or such a part is in no name.
+    """
     weights = {tensor.name for tensor in graph.graph.initializer}
     nodes = [node for node in graph.graph.node if node.op_type in _OPERATORS]
-    whys = {node.name: _why_not(node, weights, sees_pixels and node is nodes[0]) for node in nodes}
+    if unknown := [part for part in leave_out if not any(part in node.name for node in nodes)]:
+        raise NotQuantised(
+            f"no layer to leave out is called {unknown[0]}: expected a part of {nodes[0].name} or the like"
+        )
+    whys = {node.name: _why_not(node, weights, sees_pixels and node is nodes[0], leave_out) for node in nodes}
     left_out = {name: why for name, why in whys.items() if why}
     int8 = tuple(node.name for node in nodes if node.name not in left_out)
     if not int8:
@@ -160,10 +187,12 @@ def layers_of(graph: onnx.ModelProto, *, sees_pixels: bool) -> Layers:
     return Layers(int8, left_out, others)
 
 
-def _why_not(node: onnx.NodeProto, weights: Collection[str], first: bool) -> str:
+def _why_not(node: onnx.NodeProto, weights: Collection[str], first: bool, leave_out: Sequence[str]) -> str:
     """Why a layer stays in floating point; empty where it need not."""
     if node.input[1] not in weights:
         return "its weights are not constant"
     if first:
         return "the first layer"
+    if any(part in node.name for part in leave_out):
+        return "left out as asked"
     return "gives scores, boxes or masks" if any(part in node.name for part in _LAST_LAYERS) else ""

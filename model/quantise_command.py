@@ -39,6 +39,7 @@ class _Plan:
     engine: Int8Engine
     max_drop: float
     searched_on: int  # images; 0: no search
+    leave_out: Sequence[str]
     root: Path
 
 
@@ -66,6 +67,9 @@ def quantise(
     search: Annotated[
         int, typer.Option(min=0, help="Where more is lost, leave out the layers that move answers to that many images.")
     ] = 0,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="Part of the names of layers that stay in floating point. Repeatable.")
+    ] = None,
     version: Annotated[str | None, typer.Option(help="Of the new bundle.  [default: OLD-int8]")] = None,
 ) -> None:
     """Run the detector in int8 on one engine, if that costs no more AP than allowed."""
@@ -77,7 +81,7 @@ def quantise(
         if root.exists():
             raise NotQuantised(f"{root} is there already; choose another --version or --out")
         calibration, judged_on = calibration.evenly(calibration_images), judged_on.evenly(images)
-        _make(_Plan(source, calibration, judged_on, method, engine, max_drop, search, root))
+        _make(_Plan(source, calibration, judged_on, method, engine, max_drop, search, leave_out or (), root))
     except (DatasetInvalid, NotQuantised, BundleInvalid) as error:
         raise failure(error) from error
 
@@ -90,7 +94,8 @@ def _make(plan: _Plan) -> None:
         paper.mkdir()
         shutil.copytree(plan.source.root, draft, ignore=shutil.ignore_patterns("manifest.json", SIGNATURE_FILE))
         paths = [plan.calibration.image_path(image) for image in plan.calibration.images]
-        quantiser = Quantiser(plan.source, paths, plan.method, paper, symmetric=plan.engine == "openvino")
+        symmetric = plan.engine == "openvino"
+        quantiser = Quantiser(plan.source, paths, plan.method, paper, symmetric=symmetric, leave_out=plan.leave_out)
         made = _within(plan, quantiser, draft, paper)
         _keep(plan, quantiser, made, draft)
         times = timed(plan.source, read_bundle(draft), _TIMED_ROUNDS)

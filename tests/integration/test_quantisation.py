@@ -41,11 +41,12 @@ def quantise(data: Path, out: Path, *options: str) -> Result:
 def quantised(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Judged on three images, where one box more or less is points of AP."""
     out = tmp_path_factory.mktemp("quantised")
-    result = quantise(labelled, out, "--calibrate-on", "val", "--max-drop", "0.2")
+    result = quantise(labelled, out, "--calibrate-on", "val", "--max-drop", "0.2", "--leave-out", "fc7")
     assert result.exit_code == 0, result.output
     assert "onnx, int8: median" in result.output
     told = " ".join(result.output.split())
     assert "in floating point: /backbone/body/conv1/Conv, the first layer" in told
+    assert "in floating point: /box_head/fc7/Gemm, left out as asked" in told
     assert "for there is no int8 form: " in told and " RoiAlign" in told
     return read_bundle(out / "blood-cells" / "1-int8")
 
@@ -73,6 +74,7 @@ def test_the_first_and_last_layers_stay_in_floating_point(quantised: Bundle) -> 
     assert {name for name, int8 in is_int8.items() if not int8} == left_out
     assert sum(is_int8.values()) > 25
     assert {"/backbone/body/conv1/Conv", "/box_predictor/cls_score/Gemm", "/box_predictor/bbox_pred/Gemm"} <= left_out
+    assert "/box_head/fc7/Gemm" in left_out and "/box_head/fc6/Gemm" not in left_out
 
 
 @pytest.mark.slow
@@ -105,6 +107,14 @@ def test_images_that_are_not_as_labelled_are_refused(labelled: Path, tmp_path: P
         result = quantise(data, tmp_path / "out")
         assert result.exit_code == 1 and row["file_name"] in " ".join(result.output.split()), name
         assert not list((tmp_path / "out").rglob("*")), name
+
+
+def test_a_layer_to_leave_out_has_to_be_there(labelled: Path, tmp_path: Path) -> None:
+    """A part of no layer's name is told, with a name as they are, before anything is calibrated."""
+    result = quantise(labelled, tmp_path, "--calibrate-on", "val", "--leave-out", "fc66")
+    told = " ".join(result.output.split())
+    assert result.exit_code == 1 and "no layer to leave out is called fc66: expected a part of /backbone/" in told
+    assert not list(tmp_path.rglob("manifest.json"))
 
 
 def cut(row: Any, path: Path) -> None:
