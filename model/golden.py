@@ -20,6 +20,7 @@ from service.settings import read_settings
 GOLDEN_COUNT = 3
 FAINT_SCORE = 0.05  # asked for where a picture shows nothing above the bundle's own threshold
 _GOLDEN_BYTES, _GOLDEN_OBJECTS = 200_000, range(8, 120)
+_BELOW_FP32 = ("bf16", "fp16")
 _DRAWN_SIZES = ((240, 320), (320, 240), (256, 256))
 
 
@@ -65,7 +66,8 @@ async def write_expectations(draft: Path, engine: str = "onnx", precision: Preci
     """
     Write `<image>.json` beside each golden image: what the exported graphs find in it. -> detections by image.
 
-    Below fp32 it is `<image>.<precision>.json`, which is expected of engines of that precision alone.
+    Below fp32 it is `<image>.<precision>.json`, which is expected of engines of that precision alone; in fp32 those
+    that are there are removed, for they tell of what the bundle was before.
 
     Where the bundle's own threshold leaves nothing, what is fainter is kept, so that the self-check has something to
     check; the file says which threshold it was.
@@ -86,7 +88,14 @@ async def write_expectations(draft: Path, engine: str = "onnx", precision: Preci
             rendered = render_answer(answer, "")
             kept = {"image": rendered["image"], "score_threshold": threshold, "detections": rendered["detections"]}
             (draft / expectations(name, precision)).write_text(json.dumps(kept, indent=1) + "\n")
+            if precision == "fp32":
+                _forget_others(draft, name)
             counts[name] = len(answer.detections)
         return counts
     finally:
         await service.unload()
+
+
+def _forget_others(draft: Path, name: str) -> None:
+    for precision in _BELOW_FP32:
+        (draft / expectations(name, precision)).unlink(missing_ok=True)

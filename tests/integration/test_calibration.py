@@ -107,6 +107,12 @@ def test_what_the_bundle_says_of_itself_was_measured_again(calibrated: Bundle, l
     assert metrics["operating_point"]["recall"] > 0.95
 
 
+def test_no_golden_answer_is_one_of_before(calibrated: Bundle) -> None:
+    """The source has answers in bf16 of their own, in scores that no longer are."""
+    assert [name for name in read_bundle(BUNDLE).manifest.files if name.endswith(".bf16.json")]
+    assert not [name for name in calibrated.manifest.files if name.endswith(".bf16.json")]
+
+
 def test_calibrating_twice_is_refused(calibrated: Bundle, labelled: Path) -> None:
     """A line through a line would be fitted to what is no longer the model's own score."""
     result = calibrate(calibrated.root, labelled)
