@@ -74,8 +74,9 @@ class Quantiser:
             raise NotQuantised("a Fast R-CNN looks at regions it is given: calibration has none to give")
         detector = Reader(detector_inputs(bundle, calibration))
         how = _How(method, symmetric)
-        asked = tuple(leave_out)
-        self._detector = _Graph(bundle.path("detector.onnx"), detector, how, folder / "detector", True, asked)
+        self._detector = _Graph(
+            bundle.path("detector.onnx"), detector, how, folder / "detector", sees_pixels=True, leave_out=leave_out
+        )
         self._mask_head = None
         if bundle.manifest.task == "segmentation":
             regions = Reader(mask_head_inputs(bundle, calibration))
@@ -124,14 +125,15 @@ class _Graph:
         reader: Reader,
         how: _How,
         folder: Path,
+        *,
         sees_pixels: bool = False,
-        asked: Sequence[str] = (),
+        leave_out: Sequence[str] = (),
     ) -> None:
         folder.mkdir()
         self._folded, self._ranges, self._how = folder / "folded.onnx", folder / "ranges.json", how
         # Symbolic shapes of a detector are more than its inference can follow; the optimiser folds norms and casts.
         quant_pre_process(str(source), str(self._folded), skip_symbolic_shape=True)
-        self.layers = layers_of(onnx.load(self._folded), sees_pixels=sees_pixels, leave_out=asked)
+        self.layers = layers_of(onnx.load(self._folded), sees_pixels=sees_pixels, leave_out=leave_out)
         self._signed: dict[str, list[dict[str, Any]]] = {}
         self._quantise(folder / "all.onnx", self.layers.int8, reader)
         if how.symmetric:

@@ -68,7 +68,8 @@ def quantise(
         int, typer.Option(min=0, help="Where more is lost, leave out the layers that move answers to that many images.")
     ] = 0,
     leave_out: Annotated[
-        list[str] | None, typer.Option(help="Part of the names of layers that stay in floating point. Repeatable.")
+        list[str] | None,
+        typer.Option(help="Part of the names of detector layers to keep in floating point. Repeatable."),
     ] = None,
     version: Annotated[str | None, typer.Option(help="Of the new bundle.  [default: OLD-int8]")] = None,
 ) -> None:

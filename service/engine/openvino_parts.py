@@ -78,9 +78,10 @@ def _cut(ov: Any, nodes: Sequence[Node]) -> list[_Part]:
 def _parts_of(nodes: Sequence[Node]) -> dict[str, int]:
     """The part of each node that depends on the inputs, by name."""
     pooled = _below(nodes, lambda node: node.get_type_name() in _POOLING)
-    trunk, predicted = _trunk(nodes, pooled), _predictions(nodes, pooled)
+    variable = _below(nodes, lambda node: node.get_type_name() == "Parameter")
+    trunk, predicted = _trunk(variable, pooled), _predictions(nodes, pooled)
     part_of: dict[str, int] = {}
-    for name, node in _below(nodes, lambda node: node.get_type_name() == "Parameter").items():
+    for name, node in variable.items():
         made_in = (
             _TRUNK if name in trunk else _PREDICTIONS if name in predicted else _HEADS if name in pooled else _REGIONS
         )
@@ -98,17 +99,14 @@ def _predictions(nodes: Sequence[Node], pooled: dict[str, Node]) -> dict[str, No
     return _below(nodes, lambda node: node.get_type_name() == "MatMul" and node.get_name() in last)
 
 
-def _trunk(nodes: Sequence[Node], pooled: dict[str, Node]) -> set[str]:
+def _trunk(variable: dict[str, Node], pooled: dict[str, Node]) -> set[str]:
     """The convolutions before the pooling, what they are fused with, and all that leads to them."""
     convolved: dict[str, Node] = {}
-    constant = {node.get_name() for node in nodes} - set(
-        _below(nodes, lambda node: node.get_type_name() == "Parameter")
-    )
-    for node in nodes:
-        sources = {value.get_node().get_name() for value in node.input_values()} - constant
-        is_fused = node.get_type_name() in _FUSED and sources and sources <= convolved.keys()
-        if node.get_name() not in pooled and (node.get_type_name() in _CONVOLUTIONS or is_fused):
-            convolved[node.get_name()] = node
+    for name, node in variable.items():
+        sources = {value.get_node().get_name() for value in node.input_values()} & variable.keys()
+        is_fused = node.get_type_name() in _FUSED and sources <= convolved.keys()
+        if name not in pooled and (node.get_type_name() in _CONVOLUTIONS or is_fused):
+            convolved[name] = node
     return _above(convolved.values())
 
 

@@ -40,7 +40,8 @@ def measure(plan: Plan) -> Result:
     with ExitStack() as stack:
         here = stack.enter_context(serving(plan.service())).url
         elsewhere = stack.enter_context(serving_recorded(here))
-        addresses = {"elsewhere": elsewhere, "here": here, "down": _nobody(), "hanging": stack.enter_context(_silent())}
+        down, hanging = stack.enter_context(_nobody()), stack.enter_context(_silent())
+        addresses = {"elsewhere": elsewhere, "here": here, "down": down, "hanging": hanging}
         _record(plan, pictures, elsewhere)
         for turn in range(plan.rounds):
             with _all(plan, addresses) as services:
@@ -80,10 +81,12 @@ def _paired(service: Service) -> int:
     return round(sum(value for (name, _), value in found if name == "rcnn_shadow_pairs_total"))
 
 
-def _nobody() -> str:
-    """An address where nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+@contextmanager
+def _nobody() -> Iterator[str]:
+    """An address where nothing listens: its port is held, for services that start later are dealt free ones."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
 @contextmanager
