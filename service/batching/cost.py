@@ -2,10 +2,11 @@
 What a batch will cost: seconds = fixed + per_image x images + per_mask x images wanting masks, for each canvas.
 
 Learned online from the batches that ran, by recursive least squares with forgetting (Haykin, Adaptive Filter Theory,
-chapter "The RLS algorithm"), with two guards: a batch far from its prediction is believed only in part (Huber's rule;
-several in a row are a change), and what has not been seen for long is kept rather than forgotten (the covariance is
-capped). A canvas never seen borrows from the one nearest in pixels, its cost per image scaled by their ratio: seconds
-per padded megapixel.
+chapter "The RLS algorithm"), with three guards: a batch far from its prediction is believed only in part (Huber's rule;
+several in a row are a change), the first run of a size counts for little once others are known (engines lay out memory
+for each shape), and what has not been seen for long is kept rather than forgotten (the covariance is capped). A canvas
+never seen borrows from the one nearest in pixels, its cost per image scaled by their ratio: seconds per padded
+megapixel.
 """
 
 import math
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field
 
 _FORGETTING = 0.98  # weight of each batch against the next: about the last 50 count
 _FIRST_UNCERTAINTY = 10.0
-_MOST_UNCERTAINTY = 30.0  # trace of the covariance beyond which nothing is forgotten
+_MOST_UNCERTAINTY = 20.0  # variance of the weights of batch and image beyond which nothing is forgotten
+_FIRST_RUN = 20.0  # variance of the first run of a size against that of later ones
 _OUTLIER = 4.0  # typical errors beyond which a batch is an outlier
 _OUTLIER_SHARE = 0.25  # and at least this share of its prediction: clocks are not exact
 _TRUSTED_AFTER = 6  # batches before anything can be an outlier
@@ -43,6 +45,7 @@ class _Fit:
     typical_error_s: float = 0.0
     seen: int = 0
     outliers: int = 0  # in a row
+    sizes: set[int] = field(default_factory=set)  # that have run, in images
 
     def predict_s(self, images: int, masked: int) -> float:
         fixed, per_image, per_mask = self.weights_s
@@ -53,11 +56,15 @@ class _Fit:
         error_s = seconds - sum(w * x for w, x in zip(self.weights_s, features, strict=True))
         believed_s = self._believe(error_s, seconds)
         spread = [sum(p * x for p, x in zip(row, features, strict=True)) for row in self.covariance]
-        scale = _FORGETTING + sum(s * x for s, x in zip(spread, features, strict=True))
+        doubt = _FORGETTING if images in self.sizes else _FORGETTING * _FIRST_RUN
+        scale = doubt + sum(s * x for s, x in zip(spread, features, strict=True))
         self.weights_s = [w + s / scale * believed_s for w, s in zip(self.weights_s, spread, strict=True)]
         shrunk = [[self.covariance[i][j] - spread[i] * spread[j] / scale for j in range(3)] for i in range(3)]
-        kept = _FORGETTING if sum(shrunk[i][i] for i in range(3)) < _MOST_UNCERTAINTY else 1.0
-        self.covariance = [[value / kept for value in row] for row in shrunk]
+        # Of masks nothing is forgotten while none are asked for, or their variance would keep the rest from being.
+        older = _FORGETTING**-0.5 if shrunk[0][0] + shrunk[1][1] < _MOST_UNCERTAINTY else 1.0
+        grow = (older, older, older if masked else 1.0)
+        self.covariance = [[shrunk[i][j] * grow[i] * grow[j] for j in range(3)] for i in range(3)]
+        self.sizes.add(images)
         self.seen += 1
 
     def _believe(self, error_s: float, seconds: float) -> float:

@@ -157,7 +157,8 @@ class Policy:
             return plan.images
         turn = rounds + rest // _EXPLORE_AT_FIRST
         twice = min(2 * plan.images, self._most(plan.line.waiting))
-        return twice if turn % 2 == 0 and plan.start_by >= now + self._cost.batch_s else max(1, plan.images // 2)
+        is_up = turn % 2 == 0 or plan.images == 1
+        return twice if is_up and plan.start_by >= now + self._cost.batch_s else max(1, plan.images // 2)
 
     def _fullness(self, line: Line[Item], images: int) -> float:
         canvas, pixels = line.canvas, line.waiting[0].pixels
