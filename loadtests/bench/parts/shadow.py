@@ -26,12 +26,14 @@ TITLE = "shadow: a tenth of the questions asked of a candidate too, beside none"
 SHARE = 0.1
 RANKS = (50, 95)
 RECORDED_WITHIN_S = 60.0
+SLICE = 20
+"""Requests before the next service has its turn: a machine that is slower for a second is so for all."""
 Latencies = Mapping[str, Mapping[int, float]]  # of each service, the percentiles in milliseconds
 
 
 def measure(plan: Plan) -> Result:
     """
-    One caller, the fake engine, six services that take turns: none, its twin, and four that shadow.
+    One caller, the fake engine, six services that take turns in short slices: none, its twin, and four that shadow.
 
     The candidate is a process of its own on the same cores: its engine only sleeps, all else takes from what the client
     has. One elsewhere, as in a cluster, is one whose answers were recorded before.
@@ -45,9 +47,7 @@ def measure(plan: Plan) -> Result:
         _record(plan, pictures, elsewhere)
         for turn in range(plan.rounds):
             with _all(plan, addresses) as services:
-                requests = max(20, round(plan.seconds / _seconds_each(services["none"], pictures, plan)))
-                order = list(services) if turn % 2 == 0 else list(services)[::-1]
-                rounds.append({name: _run(services[name], pictures, requests, plan.seed + turn) for name in order})
+                rounds.append(_round(services, pictures, plan, turn))
     return Result(_figures(rounds), [], {"shadow": _bars(rounds)})
 
 
@@ -113,18 +113,23 @@ def _silent() -> Iterator[str]:
                 connection.close()
 
 
-def _seconds_each(service: Service, pictures: list[Picture], plan: Plan) -> float:
-    return _run(service, pictures, 20, plan.seed)[50] / 1e3
+def _round(services: Mapping[str, Service], pictures: list[Picture], plan: Plan, turn: int) -> Latencies:
+    """Slices of all services in turn, there and back, until each has had about plan.seconds."""
+    each_s = median(_run(services["none"], pictures, 2 * SLICE, plan.seed)) / 1e3
+    found: dict[str, list[float]] = {name: [] for name in services}
+    for cut in range(max(2, round(plan.seconds / each_s / SLICE))):
+        for name in list(services)[:: 1 if (turn + cut) % 2 == 0 else -1]:
+            found[name] += _run(services[name], pictures, SLICE, plan.seed + 1000 * turn + cut)
+    return {name: {rank: float(np.percentile(ms, rank)) for rank in RANKS} for name, ms in found.items()}
 
 
-def _run(service: Service, pictures: list[Picture], requests: int, seed: int) -> Mapping[int, float]:
-    """Percentiles of the latency in milliseconds. Raises RuntimeError where a request failed."""
+def _run(service: Service, pictures: list[Picture], requests: int, seed: int) -> list[float]:
+    """Latencies in milliseconds. Raises RuntimeError where a request failed."""
     target = Target(service.url, options=(("masks", "rle"),), timeout_s=120.0)
     samples = drive(closed(target, pictures, requests, 1, seed), lambda _: None)
     if failed := [sample.outcome for sample in samples if not sample.is_ok]:
         raise RuntimeError(f"{len(failed)} of {len(samples)} requests failed, the first with {failed[0]}")
-    latencies_ms = [(sample.done_s - sample.sent_s) * 1e3 for sample in samples]
-    return {rank: float(np.percentile(latencies_ms, rank)) for rank in RANKS}
+    return [(sample.done_s - sample.sent_s) * 1e3 for sample in samples]
 
 
 def _figures(rounds: Sequence[Latencies]) -> list[Figure]:
