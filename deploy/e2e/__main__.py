@@ -16,7 +16,7 @@ import typer
 
 from deploy.e2e import burst, releases, story
 from deploy.e2e.engines import GATEWAY, Argo, ArgoPods, Engine, Flagger, image_values
-from deploy.e2e.kubernetes import NAMESPACE, Unexpected, apply, kubectl, open_api
+from deploy.e2e.kubernetes import NAMESPACE, Unexpected, apply, kubectl, open_api, require_image
 from deploy.e2e.plain import Plain
 from deploy.e2e.releases import Values
 from deploy.e2e.report import tell
@@ -86,6 +86,7 @@ def _play(stage: Stage, timeline: Timeline, streams: dict[str, Traffic], told: t
     """Why the story ended early; "" if it did not. told: which part, the engine in the pods, their image."""
     part, inside, image = told
     try:
+        require_image(stage.api, image)
         with timeline:
             if part != "scaling":
                 story.install(stage, timeline)

@@ -95,6 +95,16 @@ def wait_for(what: str, holds: Callable[[], bool], limit_s: float, seen: Callabl
     return time.monotonic() - began
 
 
+def require_image(api: Api, image: str, limit_s: float = 30.0) -> None:
+    """Raises Unexpected if no node has it: none would fetch it. A node says every ten seconds what it has."""
+
+    def is_there() -> bool:
+        nodes = (api.get("/api/v1/nodes") or {"items": []})["items"]
+        return any(image in each.get("names", []) for node in nodes for each in node["status"].get("images", []))
+
+    wait_for(f"a node that has {image} (`make image cluster-load` brings it there)", is_there, limit_s)
+
+
 def is_ready(pod: Object) -> bool:
     conditions = pod["status"].get("conditions", [])
     going = "deletionTimestamp" in pod["metadata"]
