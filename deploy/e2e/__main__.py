@@ -49,6 +49,7 @@ def main(
     part: Annotated[Literal["all", "canary", "scaling"], typer.Option(help="Which acts.")] = "all",
 ) -> None:
     """Play the story and say how it went."""
+    _require_image(image)
     out.mkdir(parents=True, exist_ok=True)
     root, (small, large) = bundles.resolve(), releases.small_and_large_pictures()
     releases.make_bundles(root)
@@ -70,6 +71,14 @@ def main(
     raise typer.Exit(0 if is_clean and not problem else 1)
 
 
+def _require_image(image: str) -> None:
+    try:
+        with open_api() as api:
+            require_image(api, image)
+    except Unexpected as error:
+        raise typer.BadParameter(str(error), param_hint="IMAGE") from None
+
+
 def a_story_of_its_own() -> Values:
     """So that releases have names that none had in a story before: counts under one name are taken for one's."""
     return {"podLabels": {"rcnn/story": str(int(time.time()))}}
@@ -86,7 +95,6 @@ def _play(stage: Stage, timeline: Timeline, streams: dict[str, Traffic], told: t
     """Why the story ended early; "" if it did not. told: which part, the engine in the pods, their image."""
     part, inside, image = told
     try:
-        require_image(stage.api, image)
         with timeline:
             if part != "scaling":
                 story.install(stage, timeline)
