@@ -62,8 +62,9 @@ def to_canvas(image: NDArray[np.uint8], spec: Preprocess, view: View = PLAIN) ->
         image = np.ascontiguousarray(image[:, ::-1])
     height, width = geometry.resized_hw
     canvas = np.zeros((*geometry.canvas_hw, 3), np.uint8)
-    if (height, width) == image.shape[:2]:
-        canvas[:height, :width] = image
+    covered = canvas[:height, :width]
+    if covered.shape == image.shape:
+        covered[:] = image
     else:
-        canvas[:height, :width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        cv2.resize(image, (width, height), dst=covered, interpolation=cv2.INTER_LINEAR)
     return canvas, geometry
