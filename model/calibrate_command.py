@@ -121,6 +121,7 @@ def _write(source: Bundle, found: _Calibrated, data: CocoSplit, root: Path, engi
         manifest = _manifest(source, found, root.name)
         write_bundle(draft, manifest)
         asyncio.run(golden.write_expectations(draft))
+        golden.keep_what_all_find(write_bundle(draft, manifest))
         after = _evaluated(write_bundle(draft, manifest).root, data, engine)
         keep(write_bundle(draft, manifest), {**_old_metrics(source), **after.metrics}, after.baseline)
         draft.rename(root)

@@ -1,7 +1,6 @@
 """A model and what is to be said of it -> a bundle on disk, proven before it is put in place."""
 
 import asyncio
-import importlib.util
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -22,17 +21,15 @@ from model.checkpoint import Checkpoint
 from model.classic.fast_rcnn import GivenRegions
 from model.datasets import CocoSplit
 from model.export import OPSET, export_graphs
+from model.installed_engines import installed_engines
 from model.parity import NOTHING, Parity, compare
 from model.restore import model_options
 from service.bundle import Bundle, write_bundle
-from service.engine.base import Engine, EngineOptions
-from service.engine.choice import create_engine
-from service.engine.threads import available_cpus
+from service.engine.base import Engine
 from service.images import Limits, decode
 from service.preprocess import to_canvas
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-_ENGINES = {"onnx": "onnxruntime", "openvino": "openvino"}
 _LIMITS = Limits(50_000_000, 50_000_000)
 
 
@@ -138,7 +135,8 @@ def write(draft: Draft, model: FasterRCNN, put_golden: Callable[[Path], None], o
         parity = prove(model, write_bundle(folder, manifest), half_trunk=draft.half_trunk)
         manifest["provenance"]["parity"] = {engine: asdict(result) for engine, result in parity.items()}
         write_bundle(folder, manifest)
-        counts = asyncio.run(golden.write_expectations(folder))
+        asyncio.run(golden.write_expectations(folder))
+        counts = golden.keep_what_all_find(write_bundle(folder, manifest))
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(folder, root)
         root.chmod(0o755)  # the temporary folder was private
@@ -150,14 +148,7 @@ def prove(model: FasterRCNN, bundle: Bundle, *, half_trunk: bool) -> dict[str, P
     The graphs of bundle against model on each engine installed: the golden images, each in a batch with its own
     upper left, and nothing but black. Raises NotProven.
     """
-    proven = {}
-    for name, package in _ENGINES.items():
-        if importlib.util.find_spec(package):
-            options = EngineOptions(precision="fp32")  # faster precisions trade digits, and have proofs of their own
-            engine = create_engine(name, bundle, available_cpus(), options, 0.0, lambda _: None)  # type: ignore[arg-type]
-            proven[name] = _prove_on(engine, model, bundle, half_trunk)
-            engine.close()
-    return proven
+    return {name: _prove_on(engine, model, bundle, half_trunk) for name, engine in installed_engines(bundle)}
 
 
 def _prove_on(engine: Engine, model: FasterRCNN, bundle: Bundle, half_trunk: bool) -> Parity:

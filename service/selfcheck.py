@@ -26,12 +26,7 @@ _LIMITS = Limits(max_bytes=50_000_000, max_pixels=50_000_000)
 def self_check(bundle: Bundle, engine: Engine) -> None:
     """Raises BundleInvalid saying which golden image disagrees and how."""
     for name in bundle.golden_images():
-        own = expectations(name, engine.precision)
-        listed = own if own in bundle.manifest.files else expectations(name, "fp32")
-        document = json.loads(bundle.path(listed).read_bytes())
-        expected = document["detections"]
-        found = _run(bundle, engine, name, document.get("score_threshold"))
-        missing = [row for row in expected if not _is_found(row, *found)]
+        expected, missing = expected_and_missing(bundle, engine, name)
         if len(missing) > (0 if engine.precision == "fp32" else _MOST_FLIPPED * len(expected)):
             first = missing[0]
             raise BundleInvalid(
@@ -39,6 +34,17 @@ def self_check(bundle: Bundle, engine: Engine) -> None:
                 f"engine {engine.name} ({engine.precision}), the first a {first['label']} at {first['box']} "
                 f"with score {first['score']:.3f}"
             )
+
+
+def expected_and_missing(
+    bundle: Bundle, engine: Engine, name: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What is expected of engine in the golden image of that name, as its file has it, and what of that it misses."""
+    own = expectations(name, engine.precision)
+    listed = own if own in bundle.manifest.files else expectations(name, "fp32")
+    document = json.loads(bundle.path(listed).read_bytes())
+    found = _run(bundle, engine, name, document.get("score_threshold"))
+    return document["detections"], [row for row in document["detections"] if not _is_found(row, *found)]
 
 
 def expectations(image: str, precision: str) -> str:

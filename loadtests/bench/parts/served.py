@@ -47,11 +47,16 @@ def _round(
 ) -> tuple[float, float, list[float]]:
     """Images a second bare and served, and the milliseconds one client waits for what is neither decode nor engine."""
     target = Target(service.url, timeout_s=120.0)
-    count = max(plan.clients, round(bare_per_s * plan.seconds))
+    count = 2 * plan.clients + max(plan.clients, round(bare_per_s * plan.seconds))
     served = _answers(drive(closed(target, pictures, count, plan.clients, plan.seed), lambda _: None))
-    lasted_s = max(sample.done_s for sample in served) - min(sample.sent_s for sample in served)
     alone = _answers(drive(closed(target, pictures, ALONE, 1, plan.seed), lambda _: None))
-    return bare_per_s, len(served) / lasted_s, [_added_ms(sample) for sample in alone]
+    return bare_per_s, _steady_per_s(served, plan.clients), [_added_ms(sample) for sample in alone]
+
+
+def _steady_per_s(samples: Sequence[Sample], clients: int) -> float:
+    """Answers a second without the first and the last of each client: around those the engine is not full."""
+    done_s = sorted(sample.done_s for sample in samples)
+    return (len(done_s) - 2 * clients) / (done_s[-clients - 1] - done_s[clients - 1])
 
 
 def _answers(samples: list[Sample]) -> list[Sample]:
