@@ -1,11 +1,11 @@
 """A bundle on every CPU engine and its int8 copy on the one it is for, one golden image, in one alternating run."""
 
-import importlib.util
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
+from model.installed_engines import installed_names
 from service.bundle import Bundle
 from service.detections import NmsOptions
 from service.detector import Work, detect_batch
@@ -16,7 +16,6 @@ from service.engine.precision import Precision
 from service.images import Limits, decode
 from service.preprocess import to_canvas
 
-_ENGINES: dict[EngineName, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 _LIMITS = Limits(50_000_000, 50_000_000)
 
 
@@ -35,8 +34,8 @@ def timed(whole: Bundle, quantised: Bundle, rounds: int) -> list[Timed]:
     for less so. Without int8 in fp32, and in bf16 where the CPU has it; the int8 copy as a server would run it. The
     order turns round every round, the first run is left out.
     """
-    engines = {f"{name}, fp32": _engine(name, whole, "fp32") for name in _installed()}
-    if has_bf16(cpu_features()) and "openvino" in _installed():
+    engines = {f"{name}, fp32": _engine(name, whole, "fp32") for name in installed_names()}
+    if has_bf16(cpu_features()) and "openvino" in installed_names():
         engines["openvino, bf16"] = _engine("openvino", whole, "bf16")
     others = list(engines)
     own: EngineName = (quantised.manifest.engines or ("onnx",))[0]
@@ -63,10 +62,6 @@ def _golden(bundle: Bundle) -> Work:
     defaults = bundle.manifest.postprocess
     nms = NmsOptions(defaults.score_threshold, defaults.iou_threshold, "hard", False, defaults.max_detections, None)
     return Work(canvas, geometry.resized_hw, nms, bundle.manifest.task == "segmentation")
-
-
-def _installed() -> list[EngineName]:
-    return [name for name, package in _ENGINES.items() if importlib.util.find_spec(package)]
 
 
 def _engine(name: EngineName, bundle: Bundle, precision: Precision) -> Engine:
