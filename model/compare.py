@@ -1,5 +1,6 @@
 """Two bundles on the same images: per-class differences in AP with a paired bootstrap interval over images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,26 +30,40 @@ class Difference:
 
 
 def compare(here: Evaluation, there: Evaluation, *, seed: int = 0, resamples: int = RESAMPLES) -> list[Difference]:
-    """
-    Differences by kind: all classes together first, then each.
-
-    Images are drawn with replacement, the same draw for both (paired percentile bootstrap, Efron & Tibshirani 1993,
-    chapter 13): what makes an image hard cancels out. Both must have been judged on the same data.
-    """
-    rng = np.random.default_rng(seed)
-    images = len(here.data.images)
-    draws = rng.multinomial(images, np.full(images, 1 / images), resamples).astype(np.float64)
+    """As `differences`, for every kind that both were judged on. Both must have been judged on the same data."""
+    images, labels = len(here.data.images), here.data.labels
     found: list[Difference] = []
     for kind in (kind for kind in here.by_class if kind in there.by_class):
-        pairs = list(zip(here.by_class[kind], there.by_class[kind], strict=True))
-        once = np.ones((1, images))
-        points = np.array([[_by_draw(side, once)[0] for side in pair] for pair in pairs])  # (classes, 2)
-        drawn = np.array([[_by_draw(side, draws) for side in pair] for pair in pairs])  # (classes, 2, resamples)
-        judged = ~np.isnan(points[:, 0])
-        found.append(_difference(kind, "all", points[judged].mean(0), np.nanmean(drawn[judged], axis=0)))
-        for index in np.flatnonzero(judged):
-            found.append(_difference(kind, here.data.labels[index], points[index], drawn[index]))
+        pairs = here.by_class[kind], there.by_class[kind]
+        found += differences(kind, labels, *pairs, images, seed=seed, resamples=resamples)
     return found
+
+
+def differences(
+    kind: str,
+    labels: Sequence[str],
+    here: Sequence[Matches],
+    there: Sequence[Matches],
+    images: int,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> list[Difference]:
+    """
+    All classes together first, then each that can be judged; here and there are of labels, in order.
+
+    Images are drawn with replacement, the same draw for both (paired percentile bootstrap, Efron & Tibshirani 1993,
+    chapter 13): what makes an image hard cancels out.
+    """
+    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), resamples).astype(np.float64)
+    pairs, once = list(zip(here, there, strict=True)), np.ones((1, images))
+    points = np.array([[_by_draw(side, once)[0] for side in pair] for pair in pairs])  # (classes, 2)
+    drawn = np.array([[_by_draw(side, draws) for side in pair] for pair in pairs])  # (classes, 2, resamples)
+    judged = ~np.isnan(points[:, 0])
+    found = [_difference(kind, "all", points[judged].mean(0), np.nanmean(drawn[judged], axis=0))]
+    return found + [
+        _difference(kind, labels[int(index)], points[index], drawn[index]) for index in np.flatnonzero(judged)
+    ]
 
 
 def _by_draw(matches: Matches, draws: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -74,7 +74,7 @@ def compare_classics(
 def _compared(
     systems: list[System], plan: Plan, train: Prepared, val: Prepared, out: Path, timed_images: int
 ) -> dict[str, Any]:
-    detectors, precision = {}, {}
+    detectors, found = {}, {}
     first = pretrained(plan, train, out)
     with progress_bar() as progress:
         task = progress.add_task("judging", total=len(systems) * len(val.samples))
@@ -87,9 +87,9 @@ def _compared(
                 )
                 write_proposals(out / "rpn-val.npz", proposed)
             detectors[row.name] = row.as_detector(model)
-            precision[row.name] = judged(row.name, detectors[row.name], val, out, lambda: progress.advance(task))
-            typer.echo(f"{row.name}: AP50 {precision[row.name]['AP50']}", err=True)
-    return document_of(systems, plan, precision, seconds_an_image(detectors, val, timed_images), out)
+            found[row.name] = judged(row.name, detectors[row.name], val, out, lambda: progress.advance(task))
+            typer.echo(f"{row.name}: AP50 {found[row.name].figures['AP50']}", err=True)
+    return document_of(systems, plan, found, seconds_an_image(detectors, val, timed_images), val, out)
 
 
 def table(document: dict[str, Any]) -> str:
@@ -102,6 +102,10 @@ def table(document: dict[str, Any]) -> str:
             f"| {name} | {sum(row['cpu_s'].values()):.0f} | {megabytes:.0f} | {seconds['without_proposals']:.3f} "
             f"| {seconds['with_proposals']:.3f} | {row['AP50']:.3f} | {row['AP']:.3f} |"
         )
+    last = list(document["systems"])[-1]
+    for name, less in document[f"{last} less the others"].items():
+        words = f"{less['AP']:+.3f}, 95 % interval over images {less['low']:+.3f} to {less['high']:+.3f}"
+        lines.append(f"AP of {last} less that of {name}: {words}")
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.average_precision import figures, judge
+from model.average_precision import Matches, figures, judge, matches_by_class
 from model.classic.assignment import Assignment, Stopwatch
 from model.classic.detector import Detect, Found
 from model.classic.pretraining import pretrain
@@ -25,6 +25,7 @@ from model.classic.proposals.make import resized
 from model.classic.proposals.proposals_file import Proposals
 from model.classic.proposals.selective_search import selective_search
 from model.classic.systems import Shape, System
+from model.compare import differences
 from model.datasets import CocoSplit, Sample
 
 _MOST = 100  # detections an image, COCO's
@@ -122,17 +123,25 @@ def _keep(path: Path, state: dict[str, Any], document: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def judged(name: str, detect: Detect, val: Prepared, out: Path, advance: Callable[[], None]) -> dict[str, Any]:
-    """AP of the system named, kept in out / <name>-val.json: what is there is not asked again."""
-    path = out / f"{name}-val.json"
+@dataclass(frozen=True)
+class Judged:
+    """AP of one system and its parts, and every detection matched, class by class."""
+
+    figures: dict[str, Any]
+    by_class: list[Matches]
+
+
+def judged(name: str, detect: Detect, val: Prepared, out: Path, advance: Callable[[], None]) -> Judged:
+    """The system named, by its detections in out / <name>-detections.json: what is there is not asked again."""
+    path = out / f"{name}-detections.json"
     if not path.is_file():
-        path.write_text(json.dumps(average_precision(detect, val, advance), indent=2) + "\n")
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+        path.write_text(json.dumps(detections(detect, val, advance)) + "\n")
+    result = judge(val.data, json.loads(path.read_text()), "box", _MOST)
+    return Judged(figures(result, val.data.labels), matches_by_class(result))
 
 
-def average_precision(detect: Detect, val: Prepared, advance: Callable[[], None]) -> dict[str, Any]:
-    """AP and its parts on the whole of val, boxes in pixels of the image files."""
+def detections(detect: Detect, val: Prepared, advance: Callable[[], None]) -> list[dict[str, Any]]:
+    """All of val in COCO's results format, boxes in pixels of the image files."""
     category = {index: id for id, index in val.data.class_index.items()}
     rows = []
     for image, sample, proposals in zip(val.data.images, val.samples, val.proposals_xyxy, strict=True):
@@ -140,7 +149,19 @@ def average_precision(detect: Detect, val: Prepared, advance: Callable[[], None]
         scale = np.tile(np.array([image["width"], image["height"]]) / np.array(sample.image.shape[1::-1]), 2)
         rows += _coco_rows(found, scale, int(image["id"]), category)
         advance()
-    return figures(judge(val.data, rows, "box", _MOST), val.data.labels)
+    return rows
+
+
+def last_against_others(found: Mapping[str, Judged], val: Prepared) -> dict[str, dict[str, float]]:
+    """AP of the last system less that of each other, with the 95 % interval over images (model/compare.py)."""
+    *others, last = found
+    rows = {}
+    for name in others:
+        pair = found[last].by_class, found[name].by_class
+        all_classes, *_ = differences("box", val.data.labels, *pair, len(val.data.images))
+        values = {"AP": all_classes.change, "low": all_classes.low, "high": all_classes.high}
+        rows[name] = {key: round(value, 4) for key, value in values.items()}
+    return rows
 
 
 def _coco_rows(
@@ -169,7 +190,12 @@ def seconds_an_image(detectors: Mapping[str, Detect], val: Prepared, images: int
 
 
 def document_of(
-    systems: Sequence[System], plan: Plan, precision: Mapping[str, Any], timed: Mapping[str, list[float]], out: Path
+    systems: Sequence[System],
+    plan: Plan,
+    found: Mapping[str, Judged],
+    timed: Mapping[str, list[float]],
+    val: Prepared,
+    out: Path,
 ) -> dict[str, Any]:
     """Everything measured, for comparison.json."""
     search_s = float(np.median(timed["selective search"]))
@@ -183,7 +209,7 @@ def document_of(
                 "without_proposals": round(alone_s, 4),
                 "with_proposals": round(alone_s + search_s * system.takes_proposals, 4),
             },
-            **precision[system.name],
+            **found[system.name].figures,
         }
     return {
         "trunk": {"name": plan.shape.trunk, "width": plan.shape.width, "batch_norm": plan.shape.batch_norm},
@@ -196,4 +222,5 @@ def document_of(
         "pretraining": {"steps": plan.pretraining_steps, **json.loads((out / "pretrained.json").read_text())},
         "selective_search_s": round(search_s, 4),
         "systems": rows,
+        f"{systems[-1].name} less the others": last_against_others(found, val),
     }

@@ -92,14 +92,30 @@ class ClassicFasterRCNN(FasterRCNN):
             self.proposer.backbone.eval()
         return self
 
-    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
-        """images (3, H, W) in [0, 1] -> losses by name in training, else detections an image, as torchvision's."""
+    def forward(
+        self,
+        images: list[Tensor],
+        targets: list[dict[str, Tensor]] | None = None,
+        proposals: list[Tensor] | None = None,
+    ) -> Any:
+        """
+        images (3, H, W) in [0, 1] -> losses by name in training, else detections an image, as torchvision's.
+
+        With proposals, which `propose` made of these images, a step that trains the detector alone makes none itself.
+        """
         if not self.training or targets is None:
             return super().forward(images, targets)
         listed, placed = self.transform(images, targets)
-        return self._losses(listed, placed)
+        return self._losses(listed, placed, proposals)
 
-    def _losses(self, images: ImageList, targets: list[dict[str, Tensor]]) -> Losses:
+    @torch.no_grad()
+    def propose(self, images: list[Tensor]) -> list[Tensor]:
+        """What `detector` and `detector_shared` learn from: regions (P, 4) an image in pixels as resized."""
+        listed, _ = self.transform(images)
+        trunk = self.backbone if self.proposer is None else self.proposer.backbone
+        return self._fixed_proposals(listed, trunk(listed.tensors))
+
+    def _losses(self, images: ImageList, targets: list[dict[str, Tensor]], fixed: list[Tensor] | None) -> Losses:
         """Of the parts that learn."""
         with torch.set_grad_enabled(self.backbone in self._learning()):
             features = self.backbone(images.tensors)
@@ -108,7 +124,7 @@ class ClassicFasterRCNN(FasterRCNN):
         if self.step == "joint":
             proposals, proposal_losses = self.rpn(images, features, targets)
         else:
-            proposals, proposal_losses = self._fixed_proposals(images, features), {}
+            proposals, proposal_losses = self._fixed_proposals(images, features) if fixed is None else fixed, {}
         _, losses = self.roi_heads(features, proposals, images.image_sizes, targets)
         return {**proposal_losses, **losses}
 

@@ -118,11 +118,13 @@ def _build_faster(shape: Shape, class_count: int) -> nn.Module:
 
 def train_faster(model: ClassicFasterRCNN, assignment: Assignment) -> int:
     """The paper's four steps, each of assignment.steps; steps 1 and 2 begin with the pretrained trunk."""
+    proposed: list[Tensor] = []
 
     def loss(chosen: Sequence[int]) -> Tensor:
         samples = [assignment.samples[index] for index in chosen]
         images = [_pixels(sample.image, assignment.device) for sample in samples]
-        parts: dict[str, Tensor] = model(images, [_target(sample, assignment.device) for sample in samples])
+        targets = [_target(sample, assignment.device) for sample in samples]
+        parts: dict[str, Tensor] = model(images, targets, [proposed[index] for index in chosen] if proposed else None)
         return torch.stack(list(parts.values())).sum()
 
     for step in FOUR_STEPS:
@@ -131,9 +133,15 @@ def train_faster(model: ClassicFasterRCNN, assignment: Assignment) -> int:
             if step in ("rpn", "detector"):
                 model.backbone.load_state_dict(assignment.pretrained)
             model.train()
+            proposed = _proposed(model, assignment) if step in ("detector", "detector_shared") else []
             learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
             descend(learning, _on_two_images(loss, assignment), assignment.steps, assignment.learning_rate)
     return 0
+
+
+def _proposed(model: ClassicFasterRCNN, assignment: Assignment) -> list[Tensor]:
+    """The regions of every image, made once: the RPN does not change while the detector learns from it."""
+    return [model.propose([_pixels(sample.image, assignment.device)])[0] for sample in assignment.samples]
 
 
 def _on_two_images(loss: Callable[[Sequence[int]], Tensor], assignment: Assignment) -> Callable[[], Tensor]:

@@ -46,6 +46,12 @@ def test_every_system_is_trained_judged_and_timed(folder: Path, tmp_path: Path) 
         assert (seconds["with_proposals"] > seconds["without_proposals"]) == system.takes_proposals
     assert list(found["systems"]["Faster R-CNN"]["cpu_s"]) == ["rpn", "detector", "rpn_shared", "detector_shared"]
     assert list(found["systems"]["Fast R-CNN"]["cpu_s"]) == ["fine-tuning"]
+    less = found["Faster R-CNN less the others"]
+    assert list(less) == [system.name for system in SYSTEMS[:-1]]
+    for name, row in less.items():
+        change = found["systems"]["Faster R-CNN"]["AP"] - found["systems"][name]["AP"]
+        assert row["AP"] == pytest.approx(change, abs=2e-4) and row["low"] <= row["AP"] <= row["high"]
+        assert f"AP of Faster R-CNN less that of {name}: " in words
     for name in ("comparison.png", "anchors.png"):
         assert (tmp_path / name).stat().st_size > 10_000
     code, words = rcnn("proposals", "recall", folder, folder / "val.npz", tmp_path / "rpn-val.npz")
