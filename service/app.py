@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ from service.proof import prove
 from service.repository import Repository
 from service.response_cache import ResponseCache
 from service.security_settings import certificates_from, guard_from
+from service.selfcheck import self_check
 from service.settings import Settings
 from service.signature import TrustedSigners
 from service.sketch import read_baseline
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 _UNLOAD_S = 5.0  # for engines that have nothing to do any more
 BASELINE = "baseline.json"
 _log = structlog.get_logger("service")
+BatchRunner = Callable[[Sequence[Work]], list[Found]]
 
 
 class Service:
@@ -127,12 +130,14 @@ class Service:
         return bundle, engine, time.perf_counter() - start
 
     def _start(self, bundle: Bundle, engine: Engine, seconds: float) -> ServedModel:
-        executor = ThreadPoolExecutor(1, thread_name_prefix=f"engine-{bundle.manifest.name}")
+        name = f"engine-{bundle.manifest.name}"
+        executor = ThreadPoolExecutor(2 + engine.lane_count, thread_name_prefix=name)  # batches, loading, lanes
         observer = self.metrics.of_model(bundle.id)
         settings = self._settings
         budget = Budget(settings.max_batch_size, int(settings.max_batch_megapixels * 1e6))
-        run = _batch_runner(engine, bundle.id, observer, self.tracer)
-        model = ServedModel(bundle, engine, Batcher(run, executor, budget, observer))
+        runner = partial(_batch_runner, model=bundle.id, observer=observer, tracer=self.tracer)
+        load_lanes = partial(self._load_lanes, bundle, engine, runner) if engine.lane_count else None
+        model = ServedModel(bundle, engine, Batcher(runner(engine), executor, budget, observer, load_lanes))
         self._engine_threads[model] = executor
         model.batcher.start()
         if self._drift and BASELINE in bundle.manifest.files:
@@ -147,6 +152,19 @@ class Service:
             seconds=round(seconds, 2),
         )
         return model
+
+    def _load_lanes(self, bundle: Bundle, engine: Engine, runner: Callable[[Engine], BatchRunner]) -> list[BatchRunner]:
+        """What runs in each lane of engine, proven and warm; none where they do not load."""
+        log, start = _log.bind(model=bundle.id.name, version=bundle.id.version), time.perf_counter()
+        try:
+            lanes = engine.lanes()
+            for lane in lanes:
+                self_check(bundle, lane)
+        except Exception as error:
+            log.error("no lanes: the whole engine runs every batch", reason=str(error))
+            return []
+        log.info("lanes loaded", lanes=len(lanes), seconds=round(time.perf_counter() - start, 2))
+        return [runner(lane) for lane in lanes]
 
     async def _retire(self, model: ServedModel) -> None:
         """Let a model nobody is sent to any more answer what it holds, then give everything back."""
@@ -265,9 +283,7 @@ def _create_tracer(settings: Settings) -> Tracer:
     return OtlpTracer(settings.traces_url, settings.trace_sample_ratio, version("rcnn"))
 
 
-def _batch_runner(
-    engine: Engine, model: ModelId, observer: ModelMetrics, tracer: Tracer
-) -> Callable[[Sequence[Work]], list[Found]]:
+def _batch_runner(engine: Engine, model: ModelId, observer: ModelMetrics, tracer: Tracer) -> BatchRunner:
     """detect_batch on engine, telling observer the size and padding of each batch, and tracer whose it was."""
 
     def run(batch: Sequence[Work]) -> list[Found]:

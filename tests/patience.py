@@ -1,5 +1,6 @@
 """Waiting for what comes to pass in another thread or process: by looking, never by the clock."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -13,3 +14,11 @@ def eventually(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < give_up, "it never came to pass"
         time.sleep(_LOOK_AGAIN_S)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """As eventually, while the event loop goes on."""
+    give_up = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < give_up, "it never came to pass"
+        await asyncio.sleep(_LOOK_AGAIN_S)

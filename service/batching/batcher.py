@@ -1,8 +1,9 @@
 """
 The loop: callers wait on the event loop, one thread runs batches.
 
-The thread itself asks the schedule for its next batch the moment the last one ends, so the engine never waits for
-a busy event loop, and a batch is chosen as late as can be: until then it grows, and who left or is late falls out.
+The thread itself asks the schedule for its next batch the moment the last one ends, or a lane is free, so the engine
+never waits for a busy event loop, and a batch is chosen as late as can be: until then it grows, and who left or is late
+falls out.
 """
 
 import asyncio
@@ -11,8 +12,9 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from service.batching.lanes import Lanes, Run
 from service.batching.policy import Budget
 from service.batching.queue import Waiting
 from service.batching.schedule import Schedule, Ticket
@@ -32,7 +34,7 @@ class BatchObserver(Protocol):
 
 
 class Batcher(Generic[Item, Result]):
-    """Runs items in batches of equal canvas, one at a time; each caller is answered once, with its own result."""
+    """Runs items in batches of equal canvas, one after another; each caller is answered once, with its own result."""
 
     def __init__(
         self,
@@ -40,17 +42,22 @@ class Batcher(Generic[Item, Result]):
         executor: Executor,
         budget: Budget,
         observer: BatchObserver,
+        load_lanes: Callable[[], Sequence[Run]] | None = None,
     ) -> None:
+        """executor: a thread for the batches; with load_lanes, for which see Lanes, one more, and one a lane."""
         self._run, self._executor, self._observer = run, executor, observer
-        self._schedule = Schedule[Item](budget)  # guarded by _changed; held for microseconds
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._schedule = Schedule[Item](budget)  # guarded by lock; held for microseconds
+        self._changed = threading.Condition(lock)
+        opened, at_rest = self._schedule.fill_batches, self._changed.notify
+        self._lanes = Lanes[Item](lock, executor, load_lanes, self._take, self._attempt, opened, at_rest)
         self._closing = False
         self.failures_in_a_row = 0  # images the engine failed on, since it last got through one
         self._loop: asyncio.AbstractEventLoop | None = None
         self._working: Future[None] | None = None
 
     def start(self) -> None:
-        """Begin to run batches; takes a thread of the executor until close. Needs a running event loop."""
+        """Begin to run batches; takes threads of the executor until close. Needs a running event loop."""
         self._loop = asyncio.get_running_loop()
         self._working = self._executor.submit(self._work)
 
@@ -69,13 +76,15 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def has_died(self) -> bool:
-        """Whether the engine's thread has ended, though nobody closed."""
-        return self._working is not None and self._working.done() and not self._closing
+        """Whether a thread of the engine's has ended, though nobody closed."""
+        has_ended = self._working is not None and self._working.done()
+        return (has_ended or self._lanes.has_died) and not self._closing
 
     def running_s(self) -> float:
         """How long the batch that runs now has been running; 0 while none does."""
         with self._changed:
-            return self._schedule.running_s(time.monotonic())
+            now = time.monotonic()
+            return max(self._schedule.running_s(now), self._lanes.running_s(now))
 
     def queued_work_s(self) -> float:
         """Predicted seconds until everything now inside has run."""
@@ -121,7 +130,7 @@ class Batcher(Generic[Item, Result]):
             if self._closing:
                 raise NotReady("The model is being unloaded.")
             self._schedule.add(ticket, waiting)
-            self._changed.notify()
+            self._notice()
         self._tell()
         try:
             async with asyncio.timeout_at(ticket.deadline):  # the event loop's clock is time.monotonic()
@@ -142,49 +151,65 @@ class Batcher(Generic[Item, Result]):
         self._observer.cancelled("queue" if in_time else "engine")
         self._tell()
 
+    def _notice(self) -> None:
+        """Wake whoever takes the next batch."""
+        if self._lanes.is_busy:
+            self._lanes.notice()
+        else:
+            self._changed.notify()
+
     def _work(self) -> None:
-        """The engine's thread, from start to close."""
+        """The engine's thread, from start to close; while lanes are busy they take what comes."""
         while True:
             with self._changed:
-                batch, late = self._schedule.take(time.monotonic())
-                if not batch and not late:
-                    if self._closing:
-                        return
+                own = [] if self._lanes.is_busy else self._lanes.give(self._take())
+                if not own and not self._lanes.is_busy and self._closing:
+                    break
+                if not own:
                     self._changed.wait()
-            self._answer(self._refuse, late)
+            while own:
+                self._attempt(self._run, own.pop(0))  # here nothing is kept: the last images would stay for long
+        self._lanes.close()
+
+    def _take(self) -> list[Waiting[Item]]:
+        """The next batch, empty if nobody waits; who is too late for any is told. With the lock held."""
+        while True:
+            batch, late = self._schedule.take(time.monotonic())
+            if late:
+                self._on_loop(self._refuse, late)
             if batch:
-                self._tell()
-                self._run_batch(batch)
-            del batch, late  # else the last images stay until the next come
+                self._on_loop(self._tell)
+            if batch or not late:
+                return batch
 
-    def _run_batch(self, batch: list[Waiting[Item]]) -> None:
-        """Run batch and answer each caller; if it fails, its halves are next, so that one bad item fails alone."""
+    def _attempt(self, run: Run, batch: list[Waiting[Item]], lanes: int = 1) -> None:
+        """
+        Run batch and answer each caller; if it fails, its halves are next, so that one bad item fails alone.
+
+        lanes: of as many such as share the engine, run is one.
+        """
         started = time.monotonic()
-        try:
-            results = self._run([waiting.item for waiting in batch])
-            if len(results) != len(batch):
-                raise EngineFailed(f"{len(batch)} items went in, {len(results)} results came out. This is a bug.")
-        except Exception as error:
-            del batch  # the error's traceback leads to this frame, and each of batch to its caller's error
-            self._batch_failed(error)
+        results = _results_or_error(run, [waiting.item for waiting in batch])
+        if isinstance(results, Exception):
+            self._failed(batch, results)
             return
+        seconds = time.monotonic() - started
+        self._on_loop(self._scatter, batch, results, started)
         with self._changed:
-            self._schedule.succeeded(time.monotonic())
+            self._schedule.part_succeeded(batch, seconds, lanes)
         self.failures_in_a_row = 0
-        self._answer(self._scatter, batch, results, started)
 
-    def _batch_failed(self, error: Exception) -> None:
+    def _failed(self, batch: list[Waiting[Item]], error: Exception) -> None:
         with self._changed:
-            alone = self._schedule.failed(out_of_memory=isinstance(error, MemoryError))
+            alone = self._schedule.part_failed(batch, out_of_memory=isinstance(error, MemoryError))
+            self.failures_in_a_row += alone is not None
         if alone is not None:
-            self.failures_in_a_row += 1
-            self._answer(self._fail, [alone], error)
+            self._on_loop(self._fail, [alone], error)
 
-    def _answer(self, callback: Callable[..., None], *args: object) -> None:
-        """Have callback answer on the event loop, where futures live."""
-        if args[0]:
-            assert self._loop is not None
-            self._loop.call_soon_threadsafe(callback, *args)
+    def _on_loop(self, callback: Callable[..., None], *args: object) -> None:
+        """Have callback run on the event loop, where futures live."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(callback, *args)
 
     def _scatter(self, batch: list[Waiting[Item]], results: Sequence[Result], started: float) -> None:
         for waiting, result in zip(batch, results, strict=True):
@@ -212,6 +237,18 @@ class Batcher(Generic[Item, Result]):
         with self._changed:
             depth, work_s = self._schedule.depth, self._schedule.work_ahead_s(time.monotonic())
         self._observer.queue_changed(depth, work_s)
+
+
+def _results_or_error(run: Run, items: Sequence[Any]) -> Sequence[Any] | Exception:
+    """What run makes of items, one result each."""
+    try:
+        results = run(items)
+        if len(results) != len(items):
+            raise EngineFailed(f"{len(items)} items went in, {len(results)} results came out. This is a bug.")
+    except Exception as error:
+        # A traceback leads to frames, and they to callers and pictures: those would stay until the collector comes.
+        return error.with_traceback(None)
+    return results
 
 
 def _fault(error: Exception) -> ServiceError:

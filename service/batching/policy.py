@@ -51,6 +51,7 @@ class Policy:
 
     def __init__(self, cost: CostModel, budget: Budget) -> None:
         self._cost, self._budget, self._whole_budget = cost, budget, budget
+        self.fills_batches = False  # whatever that gains
         self._ran_well = 0
         self._highs_in_a_row = 0
         self._ran = Counter[Hashable]()  # batches by canvas
@@ -87,7 +88,8 @@ class Policy:
 
     def best_images(self, canvas: Hashable, pixels: int) -> int:
         """The batch size that gives this canvas its best rate, if any number waited. 1: batching does not pay."""
-        return self._cost.good_images(Size(canvas, pixels, self._budget.images(pixels)))
+        most = self._budget.images(pixels)
+        return most if self.fills_batches else self._cost.good_images(Size(canvas, pixels, most))
 
     def _lines_in_turn(self, queue: Queue[Item]) -> list[Line[Item]]:
         """High priority goes first, but every so often those who wait behind it get their turn."""
@@ -147,13 +149,15 @@ class Policy:
 
     def _images(self, line: Line[Item], most: int) -> int:
         """How many of the first `most` of line give the best rate."""
-        return most if most == 1 or not self._cost.known else self._cost.good_images(line.size_of(most))
+        if most == 1 or self.fills_batches or not self._cost.known:
+            return most
+        return self._cost.good_images(line.size_of(most))
 
     def _to_run(self, plan: _Plan[Item], now: float) -> int:
         """plan's images; now and then half or twice as many, so that the cost model knows what those would take."""
         self._ran[plan.line.canvas] += 1
         rounds, rest = divmod(self._ran[plan.line.canvas], _EXPLORE_EVERY)
-        if rest and (rounds or rest % _EXPLORE_AT_FIRST):
+        if self.fills_batches or (rest and (rounds or rest % _EXPLORE_AT_FIRST)):
             return plan.images
         turn = rounds + rest // _EXPLORE_AT_FIRST
         twice = min(2 * plan.images, self._most(plan.line.waiting))

@@ -109,6 +109,7 @@ def _turn(waiting: Waiting[Item]) -> float:
     return waiting.turn
 
 
-def size_of(batch: list[Waiting[Item]]) -> Size:
-    """What the cost of batch depends on. batch holds images of one canvas, and at least one."""
-    return Size(batch[0].canvas, batch[0].pixels, len(batch), sum(waiting.masked for waiting in batch))
+def size_of(batch: list[Waiting[Item]], times: int = 1) -> Size:
+    """What the cost of so many such batches as one depends on. batch holds images of one canvas, and at least one."""
+    masked = sum(waiting.masked for waiting in batch)
+    return Size(batch[0].canvas, batch[0].pixels, times * len(batch), times * masked)

@@ -113,26 +113,49 @@ class Schedule(Generic[Item]):
                 turns.advance(min(line.waiting[0].turn for line in lines))
         return self._running, late
 
+    def fill_batches(self) -> None:
+        """
+        Batches run in parts from now on: as large as can be.
+
+        Between two parts a lane waits for Python, in which all lanes take turns, and that is in no part's seconds.
+        """
+        self._policy.fills_batches = True
+
     def succeeded(self, now: float) -> None:
         """What take() returned has run."""
-        self.cost.learn(size_of(self._running), now - self._running_since)
+        self.part_succeeded(self._running, now - self._running_since)
+
+    def part_succeeded(self, part: list[Waiting[Item]], seconds: float, lanes: int = 1) -> None:
+        """
+        A part of what take() returned has run, in one of so many lanes.
+
+        In the same seconds the engine can run as much in every other lane.
+        """
+        self.cost.learn(size_of(part, lanes), seconds)
         self._policy.ran()
-        self._running = []
+        self._done(part)
 
     def failed(self, *, out_of_memory: bool = False) -> Waiting[Item] | None:
+        """As part_failed, of all that take() returned."""
+        return self.part_failed(self._running, out_of_memory=out_of_memory)
+
+    def part_failed(self, part: list[Waiting[Item]], *, out_of_memory: bool = False) -> Waiting[Item] | None:
         """
-        What take() returned has failed: its halves run next. A batch of one is returned: it fails alone.
+        A part of what take() returned has failed: its halves run next. A single image is returned: it fails alone.
 
         out_of_memory: for want of memory; the batches to come are smaller too.
         """
-        batch, self._running = self._running, []
+        self._done(part)
         if out_of_memory:
-            self._policy.ran_out_of_memory(size_of(batch))
-        if len(batch) == 1:
-            return batch[0]
-        middle = len(batch) // 2
-        self._retries += [batch[middle:], batch[:middle]]  # a stack: the first half goes first
+            self._policy.ran_out_of_memory(size_of(part))
+        if len(part) == 1:
+            return part[0]
+        middle = len(part) // 2
+        self._retries += [part[middle:], part[:middle]]  # a stack: the first half goes first
         return None
+
+    def _done(self, part: list[Waiting[Item]]) -> None:
+        self._running = [waiting for waiting in self._running if waiting not in part]
 
     def running_s(self, now: float) -> float:
         """How long what take() returned has been running; 0 while nothing is."""

@@ -1,6 +1,7 @@
 """What an engine is: the two graphs of a bundle behind two calls. One caller at a time."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,6 +66,12 @@ class Engine(Protocol):
 
     def keypoints(self, features: Any, rois: NDArray[np.float32]) -> NDArray[np.float32]:
         """features of the last detect(), rois (R, 5) as for masks -> heatmaps (R, J, S, S), logits."""
+
+    lane_count: int
+    """How many callers side by side get more done than one with the whole engine; 0 where they do not."""
+
+    def lanes(self) -> "Sequence[Engine]":
+        """lane_count engines, each with its share of the threads. Loads them: that takes a moment, and memory."""
 
     def close(self) -> None:
         """Give memory back. Idempotent."""

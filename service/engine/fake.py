@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.base import DetectorOutput
+from service.engine.base import DetectorOutput, Engine
 
 _HANG_POLL_S = 0.02
 
@@ -24,6 +24,7 @@ class FakeEngine:
     name = "fake"
     precision = "fp32"
     compiles_by_shape = False
+    lane_count = 0
 
     def __init__(self, delay_s: float, fault_file: Path | None = None) -> None:
         """
@@ -70,6 +71,10 @@ class FakeEngine:
         at = np.arange(56, dtype=np.float32)
         cones = [5 - np.hypot(at[:, None] - peak, at[None] - peak) for peak in (18, 37)]
         return np.repeat(np.stack(cones)[None], len(rois), 0)
+
+    def lanes(self) -> tuple[Engine, ...]:
+        """None."""
+        return ()
 
     def close(self) -> None:
         """Nothing to give back."""

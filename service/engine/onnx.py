@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service.bundle import GRAPHS, Bundle
 from service.engine import providers
-from service.engine.base import DetectorOutput, EngineOptions
+from service.engine.base import DetectorOutput, Engine, EngineOptions
 from service.engine.cpu import cpu_features
 
 _OPTIMISED = "graph.onnx"
@@ -20,6 +20,7 @@ class OnnxEngine:
 
     name = "onnx"
     precision = "fp32"
+    lane_count = 0
 
     def __init__(
         self, bundle: Bundle, threads: int, options: EngineOptions | None = None, *, tensorrt: bool = False
@@ -67,6 +68,10 @@ class OnnxEngine:
         self._heads[file].run_with_iobinding(binding)
         values: NDArray[np.float32] = binding.get_outputs()[0].numpy()
         return values
+
+    def lanes(self) -> tuple[Engine, ...]:
+        """None."""
+        return ()
 
     def close(self) -> None:
         """Sessions free their memory when the last reference goes."""

@@ -1,5 +1,6 @@
 """OpenVINO on CPU. Features pass from one graph or part to the next as OpenVINO tensors, never through numpy."""
 
+import copy
 import functools
 import importlib
 import sys
@@ -18,6 +19,7 @@ from service.engine.precision import cpu_precision
 
 _CONVERTER = "openvino.tools.ovc"
 _CUT = "parts 2"  # how graphs are cut: another way is another entry of the cache
+_LANES = 2
 _HEAD_OUTPUTS = {"mask_head.onnx": "masks", "keypoint_head.onnx": "heatmaps"}
 
 
@@ -27,19 +29,37 @@ class OpenVinoEngine:
     name = "openvino"
     compiles_by_shape = False
 
-    def __init__(self, bundle: Bundle, threads: int, options: EngineOptions | None = None) -> None:
-        options = options or EngineOptions()
-        self.precision: str = cpu_precision(options.precision, bundle, cpu_features())
+    def __init__(self, bundle: Bundle, threads: int, options: EngineOptions | None = None, *, streams: int = 1) -> None:
+        """streams: as many such engines will share the threads."""
+        self.lane_count = _LANES if streams == 1 and threads >= _LANES else 0
+        self._bundle, self._threads, self._options = bundle, threads, options or EngineOptions()
+        self.precision: str = cpu_precision(self._options.precision, bundle, cpu_features())
         properties = {
-            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision],
+            # Engines of other processes on this host would pin theirs to the very same first cores.
+            "ENABLE_CPU_PINNING": False,
         }
         graphs = GRAPHS[bundle.manifest.task]
-        chains = {name: _Chain(_compile(bundle, name, properties, options)) for name in graphs}
-        self._detector = chains.pop("detector.onnx")
-        self._heads = chains
+        self._compiled = {name: _compile(bundle, name, properties, self._options) for name in graphs}
+        self._open()
+
+    def _open(self) -> None:
+        """Infer requests of this engine's own."""
+        self._heads = {name: _Chain(parts) for name, parts in self._compiled.items()}
+        self._detector = self._heads.pop("detector.onnx")
         self._features = sorted(name for name in self._detector.output_names if name.startswith("features_"))
+
+    def lanes(self) -> "Sequence[OpenVinoEngine]":
+        """They share the compiled graphs, and each has infer requests of its own."""
+        if not self.lane_count:
+            return ()
+        first = OpenVinoEngine(self._bundle, self._threads, self._options, streams=self.lane_count)
+        others = [copy.copy(first) for _ in range(self.lane_count - 1)]
+        for other in others:
+            other._open()
+        return [first, *others]
 
     def detect(
         self, images: NDArray[np.uint8], sizes_hw: NDArray[np.int64], proposals: NDArray[np.float32] | None = None

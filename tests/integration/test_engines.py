@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,10 @@ def nuclei() -> Bundle:
     return read_bundle(ZOO / "nuclei")
 
 
-def detections(engine: Engine, bundle: Bundle) -> Found:
+def detections(engine: Engine, bundle: Bundle, *, mirrored: bool = False) -> Found:
     image = decode(bundle.path(bundle.golden_images()[0]).read_bytes(), Limits(10**7, 10**7))
+    if mirrored:
+        image = np.ascontiguousarray(image[:, ::-1])
     canvas, geometry = to_canvas(image, bundle.manifest.preprocess)
     nms = NmsOptions(0.05, 0.5, "hard", False, 300, None)
     return detect_batch(engine, [Work(canvas, geometry.resized_hw, nms, wants_masks=True)])[0]
@@ -49,6 +52,24 @@ def test_the_answer_from_the_cache_is_the_same(nuclei: Bundle, tmp_path: Path, n
         np.testing.assert_allclose(again.picked.scores, afresh.picked.scores, atol=1e-4)
         np.testing.assert_allclose(again.probabilities, afresh.probabilities, atol=1e-3)
     assert len(list(tmp_path.iterdir())) == 2  # detector and mask head
+
+
+def test_lanes_find_side_by_side_what_the_whole_engine_finds(nuclei: Bundle) -> None:
+    """Each with features of its own: masks are of its own image, while the other looks at a mirror of that."""
+    whole = OpenVinoEngine(nuclei, 2)
+    assert whole.lane_count == 2 and OpenVinoEngine(nuclei, 1).lane_count == 0 and OnnxEngine(nuclei, 2).lane_count == 0
+    lanes = whole.lanes()
+    assert [lane.precision for lane in lanes] == [whole.precision] * 2
+    alone = [detections(whole, nuclei, mirrored=mirrored) for mirrored in (False, True)]
+    assert len(alone[0].picked.scores) > 5
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(3):
+            asked = [threads.submit(detections, lane, nuclei, mirrored=bool(k)) for k, lane in enumerate(lanes)]
+            for found, expected in zip([one.result() for one in asked], alone, strict=True):
+                assert found.probabilities is not None and expected.probabilities is not None
+                np.testing.assert_allclose(found.picked.boxes_xyxy, expected.picked.boxes_xyxy, atol=0.01)
+                np.testing.assert_allclose(found.picked.scores, expected.picked.scores, atol=1e-3)
+                np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=5e-3)
 
 
 def test_auto_measures_once_and_remembers(nuclei: Bundle, tmp_path: Path) -> None:
