@@ -1,5 +1,6 @@
 """Every metric, declared once: unit and labels in sight."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import ProcessCollector
@@ -132,9 +133,11 @@ class Metrics(ShadowMetrics):
         for stage, seconds in answer.timings.stages_s.items():
             self._stage.labels(model, stage).observe(seconds, exemplar)
         self._per_image.labels(model).observe(len(found))
-        for label, score in zip(found.labels, found.scores, strict=True):
-            self._detections.labels(model, label).inc()
-            self._score.labels(model).observe(float(score))
+        for label, count in Counter(found.labels).items():
+            self._detections.labels(model, label).inc(count)
+        observe_score = self._score.labels(model).observe
+        for score in found.scores:
+            observe_score(float(score))
 
     def request_done(
         self, model: ModelId | None, protocol: str, outcome: str, seconds: float, trace: Trace | None = None

@@ -138,7 +138,8 @@ class Predictor:
         except MemoryError:
             raise Overloaded("There is no memory for this image now.", _MEMORY_RETRY_AFTER_S, "memory") from None
         answer = Answer(model.id, detections, watch.timings(is_kept if self._cache.is_on else None))
-        self._observer.answered(answer)
+        # In the loop's next turn, once the answer is on its way.
+        asyncio.get_running_loop().call_soon(self._observer.answered, answer)
         if self._exchanges is not None and not proposals:
             self._exchanges.exchanged(picture, options, nms.score_threshold, answer)
         return answer

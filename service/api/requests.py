@@ -1,11 +1,13 @@
 """What every door does alike around a request: its id, its deadline, its count, its log line. Knows no protocol."""
 
+import asyncio
 import re
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -84,7 +86,9 @@ class Accounting:
         if trace is not None:
             ended = RequestEnded(trace, id, protocol, code, outcome.model, outcome.answers, start_s, end_s)
             self.tracer.request_ended(ended)
-        _log.info("request", **_line(protocol, id, trace, outcome, code, end_s - start_s))
+        line = _line(protocol, id, trace, outcome, code, end_s - start_s)
+        # In the loop's next turn: this one sends the answer, which need not wait for its log line.
+        asyncio.get_running_loop().call_soon(partial(_log.info, "request", **line))
 
 
 def _audit(action: str, protocol: str, id: str, outcome: Outcome, code: str) -> None:

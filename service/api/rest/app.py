@@ -25,6 +25,7 @@ _log = structlog.get_logger("rest")
 def create_rest_app(door: RestDoor, status: StatusDoor, version: str, tracer: Tracer, *, secured: bool) -> FastAPI:
     """The whole HTTP surface of port 8000. secured: callers must say who they are."""
     app = FastAPI(title="rcnn", version=version, description=_DESCRIPTION, docs_url=None, redoc_url=None)
+    app.router.routes.extend(door.direct_routes())
     app.include_router(door.router())
     app.include_router(status.router())
     serve_page(app)
