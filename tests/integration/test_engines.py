@@ -110,3 +110,25 @@ def test_signals_are_survived_after_another_thread_gave_the_engine_back() -> Non
     command = [sys.executable, "-c", GIVEN_BACK_ELSEWHERE, str(ZOO / "nuclei")]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (0, "a child ended\n"), ended.stderr
+
+
+PINNED = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from service.bundle import read_bundle
+from service.engine.openvino import OpenVinoEngine
+
+bundle = read_bundle(Path(sys.argv[1]))
+height, width = bundle.manifest.preprocess.canvas_grid[0]
+engine = OpenVinoEngine(bundle, 2)
+engine.detect(np.zeros((1, height, width, 3), np.uint8), np.array([[height, width]]))
+everywhere = os.sched_getaffinity(0)
+print(sum(os.sched_getaffinity(int(thread)) != everywhere for thread in os.listdir("/proc/self/task")))
+"""
+
+
+def test_no_thread_is_bound_to_a_core() -> None:
+    """The engines of all processes on a host would be bound to the same first ones."""
+    ended = subprocess.run([sys.executable, "-c", PINNED, str(ZOO / "nuclei")], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "0\n"), ended.stderr
