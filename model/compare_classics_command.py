@@ -45,7 +45,7 @@ def compare_classics(
     proposals: Annotated[int, typer.Option(min=1, help="Proposals an image.")] = 2000,
     steps: Annotated[int, typer.Option(min=1, help="Of each stage of gradient descent.")] = 600,
     pretraining_steps: Annotated[int, typer.Option(min=1, help="Of the trunk all begin with.")] = 400,
-    learning_rate: Annotated[float, typer.Option(min=1e-9, help="The highest of each stage.")] = 0.01,
+    learning_rate: Annotated[float, typer.Option(min=1e-9, help="The highest of each stage.")] = 0.005,
     timed_images: Annotated[int, typer.Option(min=1, help="Images that all systems are timed on in turn.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0,
 ) -> None:

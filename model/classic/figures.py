@@ -47,7 +47,7 @@ def draw_comparison(path: Path, document: dict[str, Any]) -> None:
         asking.bar_label(bars, fmt="%.2f", fontsize=7)
     asking.set_yscale("log")
     asking.set_ylabel("seconds an image (processor)")
-    asking.legend()
+    asking.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     finding.bar_label(finding.bar(np.arange(len(systems)), [row["AP50"] for row in systems.values()]), fmt="%.3f")
     finding.set_ylim(0, 1)
     finding.set_ylabel("AP50")
@@ -63,7 +63,7 @@ def _draw_stages(axes: Axes, systems: dict[str, Any]) -> None:
         left = 0.0
         for index, (stage, seconds) in enumerate(row["cpu_s"].items()):
             axes.barh(place, seconds, left=left, color=f"C{index}", edgecolor="white")
-            if seconds > 0.12 * longest:
+            if seconds > 0.17 * longest:
                 axes.text(left + seconds / 2, place, stage, ha="center", va="center", fontsize=7, wrap=True)
             left += seconds
     axes.set_yticks(np.arange(len(systems)), list(systems))
