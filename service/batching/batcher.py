@@ -7,6 +7,7 @@ falls out.
 """
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -52,6 +53,7 @@ class Batcher(Generic[Item, Result]):
         opened, at_rest = self._schedule.fill_batches, self._changed.notify
         self._lanes = Lanes[Item](lock, executor, load_lanes, self._take, self._attempt, opened, at_rest)
         self._closing = False
+        self._since: float | None = None  # when the whole engine began to run what it runs now
         self.failures_in_a_row = 0  # images the engine failed on, since it last got through one
         self._loop: asyncio.AbstractEventLoop | None = None
         self._working: Future[None] | None = None
@@ -81,10 +83,10 @@ class Batcher(Generic[Item, Result]):
         return (has_ended or self._lanes.has_died) and not self._closing
 
     def running_s(self) -> float:
-        """How long the batch that runs now has been running; 0 while none does."""
+        """How long what runs now has been running, of several the first; 0 while nothing does."""
         with self._changed:
             now = time.monotonic()
-            return max(self._schedule.running_s(now), self._lanes.running_s(now))
+            return max(0.0 if self._since is None else now - self._since, self._lanes.running_s(now))
 
     def queued_work_s(self) -> float:
         """Predicted seconds until everything now inside has run."""
@@ -162,19 +164,28 @@ class Batcher(Generic[Item, Result]):
         """The engine's thread, from start to close; while lanes are busy they take what comes."""
         while True:
             with self._changed:
-                own = [] if self._lanes.is_busy else self._lanes.give(self._take())
-                if not own and not self._lanes.is_busy and self._closing:
+                batch = [] if self._lanes.is_busy else self._take_or_give()
+                if not batch and not self._lanes.is_busy and self._closing:
                     break
-                if not own:
+                if not batch:
                     self._changed.wait()
-            while own:
-                self._attempt(self._run, own.pop(0))  # here nothing is kept: the last images would stay for long
+                self._since = time.monotonic() if batch else None
+            if batch:
+                self._attempt(self._run, batch)
+            self._since = None
+            del batch  # else the last images stay until the next come
         self._lanes.close()
 
-    def _take(self) -> list[Waiting[Item]]:
+    def _take_or_give(self) -> list[Waiting[Item]]:
+        """What the whole engine runs next, empty if that is nothing: nobody waits, or the lanes have it."""
+        self._lanes.load_for(self._schedule.depth)
+        batch = self._take(1 if self._lanes.are_loading else sys.maxsize)
+        return [] if self._lanes.give(batch) else batch
+
+    def _take(self, most: int = sys.maxsize) -> list[Waiting[Item]]:
         """The next batch, empty if nobody waits; who is too late for any is told. With the lock held."""
         while True:
-            batch, late = self._schedule.take(time.monotonic())
+            batch, late = self._schedule.take(time.monotonic(), most)
             if late:
                 self._on_loop(self._refuse, late)
             if batch:
@@ -191,7 +202,7 @@ class Batcher(Generic[Item, Result]):
         started = time.monotonic()
         results = _results_or_error(run, [waiting.item for waiting in batch])
         if isinstance(results, Exception):
-            self._failed(batch, results)
+            self._failed(batch, results, lanes)
             return
         seconds = time.monotonic() - started
         self._on_loop(self._scatter, batch, results, started)
@@ -199,9 +210,9 @@ class Batcher(Generic[Item, Result]):
             self._schedule.part_succeeded(batch, seconds, lanes)
         self.failures_in_a_row = 0
 
-    def _failed(self, batch: list[Waiting[Item]], error: Exception) -> None:
+    def _failed(self, batch: list[Waiting[Item]], error: Exception, lanes: int) -> None:
         with self._changed:
-            alone = self._schedule.part_failed(batch, out_of_memory=isinstance(error, MemoryError))
+            alone = self._schedule.part_failed(batch, lanes, out_of_memory=isinstance(error, MemoryError))
             self.failures_in_a_row += alone is not None
         if alone is not None:
             self._on_loop(self._fail, [alone], error)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from typing import Any, Generic
 
 from service.batching.queue import Item, Waiting
@@ -59,22 +59,30 @@ class Lanes(Generic[Item]):
         """How long the part that began first has been running; 0 while none does."""
         return max((now - since for since in self._since.values()), default=0.0)
 
-    def give(self, batch: list[Waiting[Item]]) -> list[list[Waiting[Item]]]:
+    @property
+    def are_loading(self) -> bool:
+        """Meanwhile the whole engine runs image by image: it would keep memory for sizes it never runs again."""
+        return self._loading is not None and not self._loading.done()
+
+    def load_for(self, waiting: int) -> None:
+        """Begin to load them, once, where more than one image waits."""
+        if waiting > 1 and self._load is not None and self._loading is None:
+            try:
+                self._loading = self._executor.submit(self._open, self._load)
+            except RuntimeError:  # no thread can be had
+                self._load = None
+
+    def give(self, batch: list[Waiting[Item]]) -> bool:
         """
         Have batch run in parts, with the lock held; whatever waits then follows by itself.
 
-        What comes back is left to the whole engine, in this order: a single image, and while there are no lanes all. As
-        long as they load that is single images: the whole engine would keep memory for batches it then never runs.
+        False, and nothing done, while there are no lanes, and where the whole engine does better: for a single image.
         """
-        if len(batch) < 2 or self._load is None:
-            return [batch] if batch else []
-        if self._loading is None:
-            self._loading = self._executor.submit(self._open, self._load)
-        if not self._lanes:
-            return [batch] if self._loading.done() else _parts(batch, len(batch))
+        if len(batch) < 2 or not self._lanes:
+            return False
         self._parts += _parts(batch, len(self._lanes))
         self._given.notify_all()
-        return []
+        return True
 
     def notice(self) -> None:
         """Somebody waits: a lane that rests takes them. With the lock held."""
@@ -83,12 +91,13 @@ class Lanes(Generic[Item]):
     def close(self) -> None:
         """Let the threads end, once they have nothing to run. Blocks."""
         if self._loading is not None:
-            self._loading.result()
+            wait([self._loading])
         with self._given:
             self._closing = True
             self._given.notify_all()
-        for lane in self._lanes:
-            lane.result()
+        wait(self._lanes)
+        # They lead back to who holds this: a circle, and the engine in it would stay until the garbage collector comes.
+        del self._take, self._attempt
 
     def _open(self, load: Callable[[], Sequence[Run]]) -> None:
         runs = load()
@@ -102,15 +111,15 @@ class Lanes(Generic[Item]):
         """One lane's thread, from the first part to close."""
         while True:
             with self._given:
+                # While all rest, who comes is the whole engine's, however late this one wakes.
+                part = self._next(lanes) if self.is_busy else []
                 self._since.pop(number, None)
-                part = self._next(lanes)
                 while not part:
                     if not self.is_busy:
                         self._at_rest()
                     if self._closing:
                         return
                     self._given.wait()
-                    # While all rest, who comes is the whole engine's, however late this one wakes.
                     part = self._next(lanes) if self.is_busy else []
                 self._since[number] = time.monotonic()
             self._attempt(run, part, lanes)

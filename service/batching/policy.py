@@ -56,16 +56,16 @@ class Policy:
         self._highs_in_a_row = 0
         self._ran = Counter[Hashable]()  # batches by canvas
 
-    def next_batch(self, queue: Queue[Item], now: float) -> list[Waiting[Item]]:
-        """Take the next batch out of queue; empty only if queue is."""
+    def next_batch(self, queue: Queue[Item], now: float, most: int) -> list[Waiting[Item]]:
+        """Take the next batch out of queue, of at most so many images; empty only if queue is."""
         lines = self._lines_in_turn(queue)
         if not lines:
             return []
         plan = min((self._plan(line, queue, now) for line in lines), key=lambda plan: self._order(plan, queue, now))
         served = [plan.line]
-        batch = queue.take(plan.line, self._to_run(plan, now))
+        batch = queue.take(plan.line, min(self._to_run(plan, now), most))
         company = queue.line(plan.line.canvas, high=False) if plan.line.high else None
-        if company is not None and (more := self._room_beside(batch, company)):
+        if company is not None and (more := min(self._room_beside(batch, company), most - len(batch))):
             batch += queue.take(company, more)
             served.append(company)
         for line in queue.lines():
@@ -84,7 +84,8 @@ class Policy:
     def ran_out_of_memory(self, size: Size) -> None:
         """No batch of so many pixels any more: half of them at most, until many have gone well."""
         self._ran_well = 0
-        self._budget = replace(self._budget, max_pixels=max(size.pixels * size.images // 2, 1))
+        pixels = min(size.pixels * size.images // 2, self._budget.max_pixels)
+        self._budget = replace(self._budget, max_pixels=max(pixels, 1))
 
     def best_images(self, canvas: Hashable, pixels: int) -> int:
         """The batch size that gives this canvas its best rate, if any number waited. 1: batching does not pay."""

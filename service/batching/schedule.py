@@ -4,6 +4,7 @@ Everything inside, and what runs next: the whole batcher without its thread and 
 The live batcher and the simulator drive the same object: admit, add, take, then succeeded or failed, and settle.
 """
 
+import sys
 from dataclasses import dataclass, field
 from math import inf
 from typing import Generic
@@ -104,10 +105,15 @@ class Schedule(Generic[Item]):
         waiting.left = True
         return self._queue.remove(waiting) or any(waiting in half for half in self._retries)
 
-    def take(self, now: float) -> tuple[list[Waiting[Item]], list[Waiting[Item]]]:
-        """What runs now, and who has been dropped because their deadline cannot be met any more."""
+    def take(self, now: float, most: int = sys.maxsize) -> tuple[list[Waiting[Item]], list[Waiting[Item]]]:
+        """
+        What runs now, and who has been dropped because their deadline cannot be met any more.
+
+        most: images of a batch, but for one that failed and is run again.
+        """
         late = self._drop_late(now)
-        self._running, self._running_since = self._next_retry() or self._policy.next_batch(self._queue, now), now
+        batch = self._next_retry() or self._policy.next_batch(self._queue, now, most)
+        self._running, self._running_since = batch, now
         for high, turns in self._turns.items():
             if lines := self._queue.lines(high=high):
                 turns.advance(min(line.waiting[0].turn for line in lines))
@@ -139,15 +145,18 @@ class Schedule(Generic[Item]):
         """As part_failed, of all that take() returned."""
         return self.part_failed(self._running, out_of_memory=out_of_memory)
 
-    def part_failed(self, part: list[Waiting[Item]], *, out_of_memory: bool = False) -> Waiting[Item] | None:
+    def part_failed(
+        self, part: list[Waiting[Item]], lanes: int = 1, *, out_of_memory: bool = False
+    ) -> Waiting[Item] | None:
         """
-        A part of what take() returned has failed: its halves run next. A single image is returned: it fails alone.
+        A part of what take() returned has failed, in one of so many lanes: its halves run next. A single image is
+        returned: it fails alone.
 
         out_of_memory: for want of memory; the batches to come are smaller too.
         """
         self._done(part)
         if out_of_memory:
-            self._policy.ran_out_of_memory(size_of(part))
+            self._policy.ran_out_of_memory(size_of(part, lanes))
         if len(part) == 1:
             return part[0]
         middle = len(part) // 2
@@ -156,10 +165,6 @@ class Schedule(Generic[Item]):
 
     def _done(self, part: list[Waiting[Item]]) -> None:
         self._running = [waiting for waiting in self._running if waiting not in part]
-
-    def running_s(self, now: float) -> float:
-        """How long what take() returned has been running; 0 while nothing is."""
-        return now - self._running_since if self._running else 0.0
 
     def _waited_s(self, now: float) -> float:
         """How long the first in line has waited, of the line where that is longest."""

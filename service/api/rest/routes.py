@@ -212,14 +212,23 @@ async def unless_caller_leaves(request: Request, answering: Coroutine[Any, Any, 
     """Await answering, but cancel it as soon as the client hangs up: nobody would read the answer."""
     now = asyncio.get_running_loop().time
     leaving = asyncio.ensure_future(request.receive())  # after the body, the next message is the disconnect
+    staying = asyncio.timeout(None)
+    is_waiting = True
+
+    def hang_up(_: object) -> None:
+        if is_waiting:  # else both came in one turn of the loop
+            staying.reschedule(now())
+
+    leaving.add_done_callback(hang_up)
     try:
-        async with asyncio.timeout(None) as staying:
-            leaving.add_done_callback(hung_up := lambda _: staying.reschedule(now()))
+        async with staying:
             return await answering
     except TimeoutError:
+        if not staying.expired():
+            raise
         raise CallerLeft("The caller hung up before the answer was ready.") from None
     finally:
-        leaving.remove_done_callback(hung_up)
+        is_waiting = False
         leaving.cancel()
 
 

@@ -16,7 +16,7 @@ from service.api.rest.early import EarlyRefusal
 from service.api.rest.routes import unless_caller_leaves
 from service.batching import Batcher, Budget
 from service.detections import ModelId
-from service.errors import DeadlineExceeded, EngineFailed, Overloaded, ServiceError, UndecodableImage
+from service.errors import CallerLeft, DeadlineExceeded, EngineFailed, Overloaded, ServiceError, UndecodableImage
 from service.gathering import all_of
 from service.metrics import Metrics
 from service.tracing import Tracer
@@ -160,3 +160,57 @@ async def test_a_refusal_before_the_body_leaves_nothing_behind(no_collector: Non
     await door(scope, receive, send)
     assert sent[0]["status"] == 429
     assert [ref() for ref in refusals] == [None]
+
+
+def request_that_ends(hung_up: asyncio.Event) -> Request:
+    async def receive() -> Message:
+        await hung_up.wait()
+        return {"type": "http.disconnect"}
+
+    return Request({"type": "http"}, receive)
+
+
+async def test_a_caller_who_hangs_up_as_the_answer_comes_disturbs_nobody() -> None:
+    """Both in one turn of the loop: answered, and nothing is left to be logged as an error."""
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    hung_up = asyncio.Event()
+
+    async def answer() -> int:
+        await hung_up.wait()
+        return 7
+
+    asked = asyncio.create_task(unless_caller_leaves(request_that_ends(hung_up), answer()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    hung_up.set()
+    assert await asked == 7
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not errors
+
+
+async def test_a_caller_who_hangs_up_first_gets_no_answer() -> None:
+    """What was under way is cancelled."""
+    hung_up, ended = asyncio.Event(), asyncio.Event()
+
+    async def answer() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    asked = asyncio.create_task(unless_caller_leaves(request_that_ends(hung_up), answer()))
+    await asyncio.sleep(0)
+    hung_up.set()
+    with pytest.raises(CallerLeft):
+        await asked
+    assert ended.is_set()
+
+
+async def test_a_time_out_of_the_answer_s_own_is_not_the_caller_s_doing() -> None:
+    async def answer() -> None:
+        raise TimeoutError("a disk")
+
+    with pytest.raises(TimeoutError, match="a disk"):
+        await unless_caller_leaves(request_that_ends(asyncio.Event()), answer())

@@ -1,7 +1,9 @@
 """Lanes run parts of a batch side by side; callers notice nothing but that it is quicker."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -189,6 +191,59 @@ async def test_meanwhile_the_whole_engine_runs_image_by_image() -> None:
         machine.may_load.set()
     assert [answer[0] for answer in answers] == [0, 2, 4, 6, 8, 10]
     assert [batch for _, batch in machine.ran] == [[0], [1], [2], [3], [4], [5]]
+
+
+async def test_who_leaves_while_lanes_load_is_not_run() -> None:
+    """They wait in the queue, image by image, not beside it."""
+    machine = Machine()
+    machine.may_load.clear()
+    async with started(machine, warm=False) as batcher:
+        machine.hold(WHOLE)
+        first = ask(batcher, 0)
+        await until(lambda: WHOLE in machine.inside)
+        others = [ask(batcher, number) for number in range(1, 6)]
+        await until(lambda: batcher.depth == 5)
+        machine.let_go(WHOLE)
+        await first
+        machine.hold(WHOLE)
+        await until(lambda: machine.loads == 1 and WHOLE in machine.inside)
+        for other in others[1:]:
+            other.cancel()
+        await asyncio.gather(*others[1:], return_exceptions=True)
+        machine.let_go(WHOLE)
+        await asyncio.gather(*others, return_exceptions=True)
+        machine.may_load.set()
+    assert sum(len(batch) for _, batch in machine.ran) < 6
+
+
+async def test_a_hang_of_the_whole_engine_is_seen_though_lanes_come_meanwhile() -> None:
+    """running_s does not begin anew with what lanes take."""
+    machine = Machine()
+    machine.may_load.clear()
+    async with started(machine, warm=False) as batcher:
+        machine.hold(WHOLE)
+        asked = [ask(batcher, number) for number in range(4)]
+        await until(lambda: machine.loads == 1 and WHOLE in machine.inside)
+        machine.may_load.set()
+        await asyncio.sleep(0.1)
+        assert batcher.running_s() > 0.05
+        machine.let_go(WHOLE)
+        await asyncio.gather(*asked)
+
+
+async def test_a_closed_batcher_lets_go_of_its_engine_at_once() -> None:
+    """Without the garbage collector: what was frozen at start it never looks at again."""
+    machine = Machine()
+    watched = weakref.ref(machine)
+    gc.disable()
+    try:
+        async with started(machine) as batcher:
+            await asyncio.gather(*(ask(batcher, number) for number in range(4)))
+        del machine, batcher
+        await asyncio.sleep(0.01)
+        assert watched() is None
+    finally:
+        gc.enable()
 
 
 async def test_without_lanes_the_whole_engine_runs_full_batches() -> None:

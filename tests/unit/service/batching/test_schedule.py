@@ -288,3 +288,23 @@ def test_at_three_times_the_capacity_who_is_let_in_is_answered_in_time(engine: E
     outcomes = Counter(request.outcome for request in requests)
     assert outcomes["answered"] >= 0.95 * capacity_hz * 20.0
     assert outcomes["expired"] <= 0.015 * outcomes["answered"], outcomes
+
+
+def test_parts_that_run_out_of_memory_cost_the_budget_what_their_batch_did() -> None:
+    """Two parts of four fail: batches of four run next, in parts of two. A larger one that fails raises nothing."""
+    schedule = Schedule[int](Budget(8, 800))
+    schedule.fill_batches()
+
+    def fill(count: int) -> None:
+        for index in range(count):
+            schedule.add(schedule.admit(0.0, 1e9), Waiting(index, "canvas", 100, 1e9, 0.0))
+
+    fill(16)
+    batch, _ = schedule.take(0.0)
+    assert len(batch) == 8
+    for part in (batch[:4], batch[4:]):
+        assert schedule.part_failed(part, 2, out_of_memory=True) is None
+    for size in (2, 2, 2, 2, 4):
+        again, _ = schedule.take(0.0)
+        assert len(again) == size
+        schedule.succeeded(0.1)
