@@ -28,6 +28,7 @@ class Machine:
         self.ran: list[tuple[str, list[int]]] = []
         self.inside: dict[str, list[int]] = {}  # what runs now, by who runs it
         self.loads = 0
+        self._stops: dict[int, threading.Event] = {}
         self._lanes = LANES[:lanes]
         self._may_go = {name: threading.Event() for name in (WHOLE, *LANES)}
         self.may_load = threading.Event()
@@ -42,10 +43,15 @@ class Machine:
         for name in names:
             self._may_go[name].set()
 
+    def stop_at(self, number: int) -> threading.Event:
+        """Whoever runs number waits for what is returned."""
+        return self._stops.setdefault(number, threading.Event())
+
     def runner(self, name: str) -> Run:
         def run(batch: Sequence[int]) -> list[int]:
             self.inside[name] = list(batch)
             assert self._may_go[name].wait(10)
+            assert all(self._stops[number].wait(10) for number in batch if number in self._stops)
             del self.inside[name]
             self.ran.append((name, list(batch)))
             if any(number < 0 for number in batch):
@@ -199,21 +205,18 @@ async def test_who_leaves_while_lanes_load_is_not_run() -> None:
     machine.may_load.clear()
     async with started(machine, warm=False) as batcher:
         machine.hold(WHOLE)
-        first = ask(batcher, 0)
-        await until(lambda: WHOLE in machine.inside)
-        others = [ask(batcher, number) for number in range(1, 6)]
+        asked = [ask(batcher, number) for number in range(6)]
         await until(lambda: batcher.depth == 5)
+        goes_on = machine.stop_at(1)
         machine.let_go(WHOLE)
-        await first
-        machine.hold(WHOLE)
-        await until(lambda: machine.loads == 1 and WHOLE in machine.inside)
-        for other in others[1:]:
-            other.cancel()
-        await asyncio.gather(*others[1:], return_exceptions=True)
-        machine.let_go(WHOLE)
-        await asyncio.gather(*others, return_exceptions=True)
+        await until(lambda: machine.inside.get(WHOLE) == [1])
+        for leaver in asked[2:]:
+            leaver.cancel()
+        await asyncio.gather(*asked[2:], return_exceptions=True)
+        goes_on.set()
+        assert [(await task)[0] for task in asked[:2]] == [0, 2]
         machine.may_load.set()
-    assert sum(len(batch) for _, batch in machine.ran) < 6
+    assert machine.ran == [(WHOLE, [0]), (WHOLE, [1])]
 
 
 async def test_a_hang_of_the_whole_engine_is_seen_though_lanes_come_meanwhile() -> None:
