@@ -225,6 +225,17 @@ async def test_closing_finishes_what_was_accepted(start: Start) -> None:
         await ask(batcher, 8)
 
 
+def assert_own_answers(arrivals: list[tuple[int, str, bool, bool]], results: Sequence[object]) -> None:
+    """Of arrivals (number, canvas, leaves, high): each has twice its own number, a failure if negative, or has left."""
+    for (number, _, leaves, _), result in zip(arrivals, results, strict=True):
+        if leaves:
+            assert isinstance(result, asyncio.CancelledError)
+        elif number < 0:
+            assert isinstance(result, EngineFailed)
+        else:
+            assert isinstance(result, tuple) and result[0] == number * 2
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(-2, 40), st.sampled_from("abc"), st.booleans(), st.booleans()), max_size=30))
 def test_everybody_gets_their_own_answer(arrivals: list[tuple[int, str, bool, bool]]) -> None:
@@ -241,12 +252,6 @@ def test_everybody_gets_their_own_answer(arrivals: list[tuple[int, str, bool, bo
                     task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
             await batcher.close()
-        for (number, _, leaves, _), result in zip(arrivals, results, strict=True):
-            if leaves:
-                assert isinstance(result, asyncio.CancelledError)
-            elif number < 0:
-                assert isinstance(result, EngineFailed)
-            else:
-                assert isinstance(result, tuple) and result[0] == number * 2
+        assert_own_answers(arrivals, results)
 
     asyncio.run(scenario())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from service.batching import Batcher, Budget
 from service.errors import EngineFailed
 from tests.patience import until
-from tests.unit.service.batching.test_batcher import Counting, ask
+from tests.unit.service.batching.test_batcher import Counting, ask, assert_own_answers
 
 WHOLE, LANES = "whole", ("lane 0", "lane 1")
 Run = Callable[[Sequence[int]], Sequence[int]]
@@ -294,12 +294,6 @@ def test_everybody_gets_their_own_answer(lanes: int, arrivals: list[tuple[int, s
                     if leaves:
                         task.cancel()
                 results = await asyncio.gather(*tasks, return_exceptions=True)
-                for (number, _, leaves, _), result in zip(arrivals, results, strict=True):
-                    if leaves:
-                        assert isinstance(result, asyncio.CancelledError)
-                    elif number < 0:
-                        assert isinstance(result, EngineFailed)
-                    else:
-                        assert isinstance(result, tuple) and result[0] == 2 * number
+                assert_own_answers(arrivals, results)
 
     asyncio.run(scenario())
