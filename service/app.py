@@ -13,9 +13,9 @@ import cv2
 import structlog
 
 from service.admission import Admission
+from service.batch_reports import BatchReports
 from service.batching import Batcher, Budget
 from service.bundle import Bundle, read_bundle
-from service.detections import ModelId
 from service.detector import Found, Work, detect_batch
 from service.engine.base import Engine, EngineOptions
 from service.engine.cache import EngineCache
@@ -31,7 +31,7 @@ from service.idle_memory import trim_when_idle
 from service.images import Limits
 from service.interpreter import keep_pauses_short
 from service.memory import BodyMemory, DecodeMemory
-from service.metrics import Metrics, ModelMetrics
+from service.metrics import Metrics, Queue
 from service.models import Models, ServedModel
 from service.predictor import Predictor
 from service.proof import prove
@@ -43,7 +43,7 @@ from service.settings import Settings
 from service.signature import TrustedSigners
 from service.sketch import read_baseline
 from service.stopping import StopSignals
-from service.tracing import BatchRan, Tracer
+from service.tracing import Tracer
 from service.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ class Service:
         self._settings = settings
         self.health, self.models = Health(), Models()
         self.metrics = Metrics(triton_names=settings.triton_metric_names, release=settings.release)
+        self.metrics.watch_queues(
+            lambda: [Queue(m.id.name, m.batcher.depth, m.batcher.queued_work_s()) for m in self.models.all()]
+        )
         self.tracer = _create_tracer(settings)
         self._threads = ThreadPoolExecutor(settings.prepare_threads, thread_name_prefix="prepare")
         self._engine_threads: dict[ServedModel, ThreadPoolExecutor] = {}
@@ -132,12 +135,12 @@ class Service:
     def _start(self, bundle: Bundle, engine: Engine, seconds: float) -> ServedModel:
         name = f"engine-{bundle.manifest.name}"
         executor = ThreadPoolExecutor(2 + engine.lane_count, thread_name_prefix=name)  # batches, loading, lanes
-        observer = self.metrics.of_model(bundle.id)
+        reports = BatchReports(bundle.id, self.metrics.of_model(bundle.id), self.tracer)
         settings = self._settings
         budget = Budget(settings.max_batch_size, int(settings.max_batch_megapixels * 1e6))
-        runner = partial(_batch_runner, model=bundle.id, observer=observer, tracer=self.tracer)
-        load_lanes = partial(self._load_lanes, bundle, engine, runner) if engine.lane_count else None
-        model = ServedModel(bundle, engine, Batcher(runner(engine), executor, budget, observer, load_lanes))
+        load_lanes = partial(_load_lanes, bundle, engine) if engine.lane_count else None
+        batcher = Batcher(partial(detect_batch, engine), executor, budget, reports, load_lanes)
+        model = ServedModel(bundle, engine, batcher)
         self._engine_threads[model] = executor
         model.batcher.start()
         if self._drift and BASELINE in bundle.manifest.files:
@@ -152,19 +155,6 @@ class Service:
             seconds=round(seconds, 2),
         )
         return model
-
-    def _load_lanes(self, bundle: Bundle, engine: Engine, runner: Callable[[Engine], BatchRunner]) -> list[BatchRunner]:
-        """What runs in each lane of engine, proven and warm; none where they do not load."""
-        log, start = _log.bind(model=bundle.id.name, version=bundle.id.version), time.perf_counter()
-        try:
-            lanes = engine.lanes()
-            for lane in lanes:
-                self_check(bundle, lane)
-        except Exception as error:
-            log.error("no lanes: the whole engine runs every batch", reason=str(error))
-            return []
-        log.info("lanes loaded", lanes=len(lanes), seconds=round(time.perf_counter() - start, 2))
-        return [runner(lane) for lane in lanes]
 
     async def _retire(self, model: ServedModel) -> None:
         """Let a model nobody is sent to any more answer what it holds, then give everything back."""
@@ -283,16 +273,15 @@ def _create_tracer(settings: Settings) -> Tracer:
     return OtlpTracer(settings.traces_url, settings.trace_sample_ratio, version("rcnn"))
 
 
-def _batch_runner(engine: Engine, model: ModelId, observer: ModelMetrics, tracer: Tracer) -> BatchRunner:
-    """detect_batch on engine, telling observer the size and padding of each batch, and tracer whose it was."""
-
-    def run(batch: Sequence[Work]) -> list[Found]:
-        start_s = time.perf_counter()
-        found = detect_batch(engine, batch)
-        tracer.batch_ran(BatchRan(model, [work.trace for work in batch], start_s, found[0].stages_s))
-        valid = sum(work.resized_hw[0] * work.resized_hw[1] for work in batch)
-        padded = sum(work.canvas.shape[0] * work.canvas.shape[1] for work in batch)
-        observer.batch_ran(len(batch), 1 - valid / padded, sum(found[0].stages_s.values()))
-        return found
-
-    return run
+def _load_lanes(bundle: Bundle, engine: Engine) -> list[BatchRunner]:
+    """What runs in each lane of engine, proven and warm; none where they do not load."""
+    log, start = _log.bind(model=bundle.id.name, version=bundle.id.version), time.perf_counter()
+    try:
+        lanes = engine.lanes()
+        for lane in lanes:
+            self_check(bundle, lane)
+    except Exception as error:
+        log.error("no lanes: the whole engine runs every batch", reason=str(error))
+        return []
+    log.info("lanes loaded", lanes=len(lanes), seconds=round(time.perf_counter() - start, 2))
+    return [partial(detect_batch, lane) for lane in lanes]

@@ -38,6 +38,7 @@ class Found:
     probabilities: NDArray[np.float32] | None  # (D, 28, 28), None unless wanted
     stages_s: dict[str, float]
     heatmaps: NDArray[np.float32] | None = None  # (D, J, S, S) logits, None unless wanted
+    start_s: float = 0.0  # of the whole batch, by time.perf_counter()
 
 
 def detect_batch(engine: Engine, batch: Sequence[Work]) -> list[Found]:
@@ -72,7 +73,7 @@ def _detect(engine: Engine, batch: Sequence[Work]) -> list[Found]:
     heatmaps = regions.run([work.wants_keypoints for work in batch], lambda f, rois, _: engine.keypoints(f, rois))
     if any(work.wants_keypoints for work in batch):
         stages_s["keypoint_head"] = time.perf_counter() - masked
-    return [Found(p, m, stages_s, h) for p, m, h in zip(picked, masks, heatmaps, strict=True)]
+    return [Found(p, m, stages_s, h, start) for p, m, h in zip(picked, masks, heatmaps, strict=True)]
 
 
 def _proposals(batch: Sequence[Work]) -> tuple[NDArray[np.float32], ...]:
@@ -93,8 +94,10 @@ class _Regions:
 
     def run(self, wanted: Sequence[bool], head: Head) -> list[NDArray[np.float32] | None]:
         """head over the regions of all images that want it, in as few calls as memory allows; None for the others."""
-        wanting = [index for index, wants in enumerate(wanted) if wants]
         result: list[NDArray[np.float32] | None] = [None] * len(wanted)
+        if not any(wanted):
+            return result
+        wanting = [index for index, wants in enumerate(wanted) if wants]
         counts = [len(self.picked[index].scores) for index in wanting]
         if sum(counts) == 0:
             return [np.zeros((0, 1, 1), np.float32) if wants else None for wants in wanted]

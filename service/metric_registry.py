@@ -1,10 +1,12 @@
 """A registry that remembers what was declared in it. Of service, it and metrics.py alone import prometheus_client."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, make_asgi_app
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,22 @@ class MetricRegistry:
         self.declared.append(Declared(name, "gauge", help, labels, ()))
         return Gauge(name, help, labels, registry=self.registry)
 
+    def _gauge_read(self, name: str, help: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """A gauge whose values, by label, are read at each scrape: nothing that happens between has to tell it."""
+        self.declared.append(Declared(name, "gauge", help, (label,), ()))
+        self.registry.register(_ReadGauge(name, help, label, read))
+
     def _histogram(self, name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         self.declared.append(Declared(name, "histogram", help, labels, buckets))
         return Histogram(name, help, labels, buckets=buckets, registry=self.registry)
+
+
+class _ReadGauge(Collector):
+    def __init__(self, name: str, help: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        self._name, self._help, self._label, self._read = name, help, label, read
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(self._name, self._help, labels=[self._label])
+        for value, number in self._read().items():
+            family.add_metric([value], number)
+        yield family

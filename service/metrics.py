@@ -1,7 +1,8 @@
 """Every metric, declared once: unit and labels in sight."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import ProcessCollector
 from prometheus_client.core import Metric
@@ -26,6 +27,15 @@ _COUNTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)
 UNKNOWN_MODEL = "(unknown)"  # one label for whatever names callers make up; no model can be called so
 
 
+@dataclass(frozen=True)
+class Queue:
+    """What waits in front of one served model: images, and predicted seconds of the engine's work."""
+
+    model: str
+    depth: int
+    work_s: float
+
+
 class Metrics(ShadowMetrics):
     """
     The process's metrics, in a registry of its own.
@@ -35,7 +45,8 @@ class Metrics(ShadowMetrics):
 
     def __init__(self, *, triton_names: bool = False, release: str = "") -> None:
         super().__init__()
-        self.recent, self.in_flight_now = RecentRequests(), 0
+        self.recent, self.in_flight_now, self._body_bytes_now = RecentRequests(), 0, 0
+        self._queues: Callable[[], Iterable[Queue]] = tuple
         self.statistics = Statistics()
         self._declare_requests()
         self._declare_batches()
@@ -59,8 +70,10 @@ class Metrics(ShadowMetrics):
         self._stage = self._histogram(
             "rcnn_stage_duration_seconds", "Time spent by an image in each stage.", _STAGE_SECONDS, "model", "stage"
         )
-        self._in_flight = self._gauge("rcnn_in_flight_requests", "Images inside.")
-        self._body_memory = self._gauge("rcnn_body_memory_bytes", "Memory held by request bodies and their copies.")
+        in_flight = self._gauge("rcnn_in_flight_requests", "Images inside.")
+        in_flight.set_function(lambda: self.in_flight_now)
+        body_memory = self._gauge("rcnn_body_memory_bytes", "Memory held by request bodies and their copies.")
+        body_memory.set_function(lambda: self._body_bytes_now)
         self._shed = self._counter("rcnn_shed", "Requests refused for want of capacity.", "reason")
         self._rejected = self._counter("rcnn_rejected_inputs", "Requests refused for their content.", "reason")
         self._cancelled = self._counter("rcnn_cancelled", "Requests whose caller left or ran out of time.", "stage")
@@ -74,10 +87,28 @@ class Metrics(ShadowMetrics):
         self._padding = self._histogram(
             "rcnn_batch_padding_ratio", "Share of a batch's canvases that is padding.", _RATIOS, "model"
         )
-        self._queue_depth = self._gauge("rcnn_queue_depth", "Images waiting for a batch.", "model")
-        self._queued_work = self._gauge(
-            "rcnn_queued_work_seconds", "Seconds of engine work waiting: the autoscaling signal.", "model"
+        self._gauge_read(
+            "rcnn_queue_depth",
+            "Images waiting for a batch.",
+            "model",
+            lambda: self._by_model(lambda queue: queue.depth),
         )
+        self._gauge_read(
+            "rcnn_queued_work_seconds",
+            "Seconds of engine work waiting: the autoscaling signal.",
+            "model",
+            lambda: self._by_model(lambda queue: queue.work_s),
+        )
+
+    def watch_queues(self, queues: Callable[[], Iterable[Queue]]) -> None:
+        """queues: asked at each scrape for what waits in front of each served model; versions of a name are added."""
+        self._queues = queues
+
+    def _by_model(self, value: Callable[[Queue], float]) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for queue in self._queues():
+            values[queue.model] = values.get(queue.model, 0.0) + value(queue)
+        return values
 
     def _declare_found(self) -> None:
         self._detections = self._counter("rcnn_detections", "Objects found.", "model", "label")
@@ -171,7 +202,7 @@ class Metrics(ShadowMetrics):
         self._cache_bytes.set(used_bytes)
 
     def body_memory(self, held_bytes: int) -> None:
-        self._body_memory.set(held_bytes)
+        self._body_bytes_now = held_bytes
 
     def sample_kept(self, reason: str) -> None:
         self._samples.labels(reason).inc()
@@ -185,7 +216,6 @@ class Metrics(ShadowMetrics):
 
     def in_flight(self, count: int) -> None:
         self.in_flight_now = count
-        self._in_flight.set(count)
 
     def model_loaded(self, model: ModelId, engine: str, precision: str, seconds: float) -> None:
         self._model_info.labels(model.name, model.version, model.digest, engine, precision).set(1)
@@ -227,8 +257,6 @@ class ModelMetrics:
         self._metrics, self._model = metrics, model
         self._batch_size = metrics._batch_size.labels(model.name)
         self._padding = metrics._padding.labels(model.name)
-        self._queue_depth = metrics._queue_depth.labels(model.name)
-        self._queued_work = metrics._queued_work.labels(model.name)
 
     def batch_ran(self, size: int, padding_ratio: float, seconds: float) -> None:
         self._metrics.statistics.batch_ran(self._model.name, self._model.version, size, seconds)
@@ -237,10 +265,6 @@ class ModelMetrics:
 
     def cancelled(self, stage: str) -> None:
         self._metrics.cancelled(stage)
-
-    def queue_changed(self, depth: int, work_s: float) -> None:
-        self._queue_depth.set(depth)
-        self._queued_work.set(work_s)
 
 
 class _TritonNames(Collector):

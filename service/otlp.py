@@ -43,7 +43,7 @@ class OtlpTracer(Tracer):
         return trace.traceparent() if trace else None
 
     def request_ended(self, request: RequestEnded) -> None:
-        if not request.trace.sampled:
+        if request.trace is None or not request.trace.sampled:
             return
         attributes: dict[str, str | int] = {
             "rcnn.protocol": request.protocol,

@@ -57,7 +57,7 @@ class ModelStatistics:
 
 
 class Statistics:
-    """By model name and version. Batches report from the engine's thread, everything else from the event loop."""
+    """By model name and version. Fed on the event loop, read from any thread."""
 
     def __init__(self) -> None:
         self._by_model: dict[tuple[str, str], ModelStatistics] = {}

@@ -39,9 +39,10 @@ def parse_traceparent(sent: str | None) -> Trace | None:
 
 @dataclass(frozen=True)
 class RequestEnded:
-    """One request, however it ended. Times are of time.perf_counter()."""
+    """One request, however it ended; without a trace where its caller sent none and none was begun. Times are of
+    time.perf_counter()."""
 
-    trace: Trace
+    trace: Trace | None
     request_id: str
     protocol: str
     outcome: str

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 import structlog
 
@@ -77,24 +76,24 @@ class Accounting:
             raise
         finally:
             current_trace.reset(entered)
-            self._ended(protocol, id, trace, outcome, code, start_s)
-            _audit(action, protocol, id, outcome, code)
-
-    def _ended(self, protocol: str, id: str, trace: Trace | None, outcome: Outcome, code: str, start_s: float) -> None:
-        end_s = time.perf_counter()
-        self.metrics.request_done(outcome.model, protocol, code, end_s - start_s, trace)
-        if trace is not None:
+            end_s = time.perf_counter()
             ended = RequestEnded(trace, id, protocol, code, outcome.model, outcome.answers, start_s, end_s)
-            self.tracer.request_ended(ended)
-        line = _line(protocol, id, trace, outcome, code, end_s - start_s)
-        # In the loop's next turn: this one sends the answer, which need not wait for its log line.
-        asyncio.get_running_loop().call_soon(partial(_log.info, "request", **line))
+            # In the loop's next turn: this one sends the answer, which need not wait for its count and its log line.
+            asyncio.get_running_loop().call_soon(self._ended, ended, action)
+
+    def _ended(self, ended: RequestEnded, action: str) -> None:
+        seconds = ended.end_s - ended.start_s
+        self.metrics.request_done(ended.model, ended.protocol, ended.outcome, seconds, ended.trace)
+        self.tracer.request_ended(ended)
+        _log.info("request", **_line(ended))
+        _audit(ended, action)
 
 
-def _audit(action: str, protocol: str, id: str, outcome: Outcome, code: str) -> None:
-    model = outcome.model
+def _audit(ended: RequestEnded, action: str) -> None:
+    model = ended.model
     what = {"model": model.name, "version": model.version, "digest": model.digest} if model else {}
-    record(action, code, request_id=id, protocol=protocol, images=len(outcome.answers), **what)
+    request = {"request_id": ended.request_id, "protocol": ended.protocol, "images": len(ended.answers)}
+    record(action, ended.outcome, **request, **what)
 
 
 def _count_error(metrics: Metrics, error: ServiceError) -> None:
@@ -108,26 +107,24 @@ def _count_error(metrics: Metrics, error: ServiceError) -> None:
         metrics.rejected(error.code)
 
 
-def _line(
-    protocol: str, id: str, trace: Trace | None, outcome: Outcome, code: str, seconds: float
-) -> dict[str, object]:
+def _line(ended: RequestEnded) -> dict[str, object]:
     """What is logged: nothing that was in the request but its id. Stages, canvas and company are of its first image."""
-    line: dict[str, object] = {"request_id": id}
-    if trace is not None:
-        line["trace_id"] = trace.trace_id
+    line: dict[str, object] = {"request_id": ended.request_id}
+    if ended.trace is not None:
+        line["trace_id"] = ended.trace.trace_id
     line |= {
-        "protocol": protocol,
-        "outcome": code,
-        "total_ms": round(seconds * 1e3, 2),
+        "protocol": ended.protocol,
+        "outcome": ended.outcome,
+        "total_ms": round((ended.end_s - ended.start_s) * 1e3, 2),
         "caller": current_caller().name,
     }
-    if (model := outcome.model) is not None:
+    if (model := ended.model) is not None:
         line |= {"model": model.name, "version": model.version, "digest": model.digest}
-    if outcome.answers:
-        timings = outcome.answers[0].timings
+    if ended.answers:
+        timings = ended.answers[0].timings
         line |= {
-            "images": len(outcome.answers),
-            "detections": sum(len(answer.detections) for answer in outcome.answers),
+            "images": len(ended.answers),
+            "detections": sum(len(answer.detections) for answer in ended.answers),
             "canvas_hw": timings.canvas_hw,
             "batch_size": timings.batch_size,
             "stages_ms": {stage: round(s * 1e3, 2) for stage, s in timings.stages_s.items()},

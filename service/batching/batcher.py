@@ -28,10 +28,10 @@ Result = TypeVar("Result")
 
 
 class BatchObserver(Protocol):
-    """Told what happens inside, as plain numbers, from any thread."""
+    """Told what happens inside, on the event loop; of a batch once its callers are answered."""
 
     def cancelled(self, stage: str) -> None: ...
-    def queue_changed(self, depth: int, work_s: float) -> None: ...
+    def ran(self, batch: Sequence[Any], results: Sequence[Any]) -> None: ...
 
 
 class Batcher(Generic[Item, Result]):
@@ -125,33 +125,36 @@ class Batcher(Generic[Item, Result]):
         pixels: padded. masked: it will want masks, which cost extra. Raises DeadlineExceeded, NotReady or EngineFailed.
         A cancelled caller leaves its batch-mates alone.
         """
-        future = asyncio.get_running_loop().create_future()
-        arrived = time.monotonic()
+        loop, arrived = asyncio.get_running_loop(), time.monotonic()
+        future = loop.create_future()
         waiting = Waiting(item, canvas, pixels, ticket.deadline, arrived, ticket.high, masked, future=future)
         with self._changed:
             if self._closing:
                 raise NotReady("The model is being unloaded.")
             self._schedule.add(ticket, waiting)
             self._notice()
-        self._tell()
+        overdue = loop.call_at(ticket.deadline, self._overdue, waiting)  # the loop's clock is time.monotonic()
         try:
-            async with asyncio.timeout_at(ticket.deadline):  # the event loop's clock is time.monotonic()
-                result: tuple[Result, float, int] = await future
-        except (TimeoutError, asyncio.CancelledError) as gone:
+            result: tuple[Result, float, int] = await future
+        except asyncio.CancelledError:
             self._leave(waiting)
-            if isinstance(gone, TimeoutError):
-                raise DeadlineExceeded("The deadline passed before the answer was ready.") from None
             raise
         finally:
-            del future, waiting  # an error's traceback leads to this frame, and they would lead to the error
+            overdue.cancel()
+            del future, waiting, overdue  # an error's traceback leads to this frame, and they would lead to the error
         ticket.queued_s = max(ticket.queued_s or 0.0, time.monotonic() - arrived)
         return result
 
+    def _overdue(self, waiting: Waiting[Item]) -> None:
+        if self._set_error(waiting, DeadlineExceeded("The deadline passed before the answer was ready.")):
+            self._leave(waiting)
+
     def _leave(self, waiting: Waiting[Item]) -> None:
+        if waiting.left:  # its own deadline and its caller's passed together
+            return
         with self._changed:
             in_time = self._schedule.leave(waiting)
         self._observer.cancelled("queue" if in_time else "engine")
-        self._tell()
 
     def _notice(self) -> None:
         """Wake whoever takes the next batch."""
@@ -178,6 +181,8 @@ class Batcher(Generic[Item, Result]):
 
     def _take_or_give(self) -> list[Waiting[Item]]:
         """What the whole engine runs next, empty if that is nothing: nobody waits, or the lanes have it."""
+        if not self._schedule.depth:
+            return []
         self._lanes.load_for(self._schedule.depth)
         batch = self._take(1 if self._lanes.are_loading else sys.maxsize)
         return [] if self._lanes.give(batch) else batch
@@ -188,8 +193,6 @@ class Batcher(Generic[Item, Result]):
             batch, late = self._schedule.take(time.monotonic(), most)
             if late:
                 self._on_loop(self._refuse, late)
-            if batch:
-                self._on_loop(self._tell)
             if batch or not late:
                 return batch
 
@@ -205,10 +208,10 @@ class Batcher(Generic[Item, Result]):
             self._failed(batch, results, lanes)
             return
         seconds = time.monotonic() - started
-        self._on_loop(self._scatter, batch, results, started)
         with self._changed:
             self._schedule.part_succeeded(batch, seconds, lanes)
         self.failures_in_a_row = 0
+        self._on_loop(self._scatter, batch, results, started)
 
     def _failed(self, batch: list[Waiting[Item]], error: Exception, lanes: int) -> None:
         with self._changed:
@@ -226,14 +229,20 @@ class Batcher(Generic[Item, Result]):
         for waiting, result in zip(batch, results, strict=True):
             if not waiting.future.done():
                 waiting.future.set_result((result, started - waiting.arrived, len(batch)))
-        self._tell()
+        # In the turn after the next: in that one those who waited go on to their answers, which leave at its end.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._learn, [waiting.item for waiting in batch], results)
+
+    def _learn(self, batch: Sequence[Item], results: Sequence[Result]) -> None:
+        with self._changed:
+            self._schedule.learn()
+        self._observer.ran(batch, results)
 
     def _refuse(self, late: list[Waiting[Item]]) -> None:
         error = DeadlineExceeded("The deadline could not be met any more; nothing was run.")
         for waiting in late:
             if self._set_error(waiting, error):
                 self._observer.cancelled("queue")
-        self._tell()
 
     def _fail(self, alone: list[Waiting[Item]], error: Exception) -> None:
         self._set_error(alone[0], _fault(error))
@@ -243,11 +252,6 @@ class Batcher(Generic[Item, Result]):
             return False
         waiting.future.set_exception(error)
         return True
-
-    def _tell(self) -> None:
-        with self._changed:
-            depth, work_s = self._schedule.depth, self._schedule.work_ahead_s(time.monotonic())
-        self._observer.queue_changed(depth, work_s)
 
 
 def _results_or_error(run: Run, items: Sequence[Any]) -> Sequence[Any] | Exception:

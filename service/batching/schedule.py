@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Generic
 
-from service.batching.cost import CostModel
+from service.batching.cost import CostModel, Size
 from service.batching.forecast import Forecast
 from service.batching.policy import Budget, Policy
 from service.batching.queue import Item, Queue, Waiting, size_of
@@ -43,6 +43,7 @@ class Schedule(Generic[Item]):
         self._policy = Policy(self.cost, budget)
         self._queue = Queue[Item]()
         self._retries: list[list[Waiting[Item]]] = []  # halves of failed batches: next, before anything else
+        self._unlearned: list[tuple[Size, float]] = []  # batches that have run, and their seconds
         self._running: list[Waiting[Item]] = []
         self._running_since = 0.0
         self._coming = set[Ticket]()  # admitted and not yet queued
@@ -111,6 +112,8 @@ class Schedule(Generic[Item]):
 
         most: images of a batch, but for one that failed and is run again.
         """
+        if self.depth:
+            self.learn()
         late = self._drop_late(now)
         batch = self._next_retry() or self._policy.next_batch(self._queue, now, most)
         self._running, self._running_since = batch, now
@@ -130,16 +133,24 @@ class Schedule(Generic[Item]):
     def succeeded(self, now: float) -> None:
         """What take() returned has run."""
         self.part_succeeded(self._running, now - self._running_since)
+        self.learn()
 
     def part_succeeded(self, part: list[Waiting[Item]], seconds: float, lanes: int = 1) -> None:
         """
         A part of what take() returned has run, in one of so many lanes.
 
-        In the same seconds the engine can run as much in every other lane.
+        In the same seconds the engine can run as much in every other lane. What can be learned from that is put off
+        until somebody else's batch is chosen, or learn is called: callers need not wait for it.
         """
-        self.cost.learn(size_of(part, lanes), seconds)
+        self._unlearned.append((size_of(part, lanes), seconds))
         self._policy.ran()
         self._done(part)
+
+    def learn(self) -> None:
+        """Take in what batches took that have run."""
+        for size, seconds in self._unlearned:
+            self.cost.learn(size, seconds)
+        self._unlearned.clear()
 
     def failed(self, *, out_of_memory: bool = False) -> Waiting[Item] | None:
         """As part_failed, of all that take() returned."""

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.app import Service
+from service.batch_reports import BatchReports
 from service.batching import Batcher, Budget
 from service.bundle import Bundle
 from service.detections import Answer, DetectOptions, RawMask
@@ -21,6 +22,7 @@ from service.metrics import Metrics
 from service.models import ServedModel
 from service.predictor import resolve_options
 from service.settings import read_settings
+from service.tracing import Tracer
 from tests.conftest import ZOO
 
 PICTURE = next((ZOO / "nuclei").glob("*/golden/1-*.png"))
@@ -78,7 +80,8 @@ def test_an_engine_that_compiles_canvases_is_not_shown_new_ones(toy_bundle: Bund
     engine = FakeEngine(0.0)
     engine.compiles_by_shape = True
     with ThreadPoolExecutor(1) as thread:
-        run, observer = partial(detect_batch, engine), Metrics().of_model(toy_bundle.id)
+        run = partial(detect_batch, engine)
+        observer = BatchReports(toy_bundle.id, Metrics().of_model(toy_bundle.id), Tracer())
         model = ServedModel(toy_bundle, engine, Batcher[Work, Found](run, thread, Budget(1, 1), observer))
         with pytest.raises(InvalidOption, match=r"tta: no scale here: the engine fake .* Ask for flip\."):
             resolve_options(BOTH, model)

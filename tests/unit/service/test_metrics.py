@@ -19,7 +19,7 @@ from service.bundle import Bundle
 from service.detections import ModelId
 from service.gpu import GpuReading
 from service.memory import BodyMemory
-from service.metrics import Metrics
+from service.metrics import Metrics, Queue
 from service.settings import read_settings
 from service.tracing import Trace, Tracer
 from tests.conftest import encode_picture
@@ -95,6 +95,18 @@ async def test_ten_thousand_random_requests_leave_the_series_bounded(service: Se
     # Each further outcome of the same model and door is one counter and its creation time: a fixed list of codes.
     assert series(service.metrics.registry) - after_a_thousand < 40
     assert series(service.metrics.registry) < 500
+
+
+def test_what_waits_is_read_at_the_scrape() -> None:
+    """Versions of a name are added up; of a model that is not served any more nothing is said."""
+    metrics, queues = Metrics(), [Queue("toy", 2, 0.5), Queue("toy", 1, 0.25), Queue("other", 0, 0.0)]
+    metrics.watch_queues(lambda: queues)
+    value = metrics.registry.get_sample_value
+    assert value("rcnn_queue_depth", {"model": "toy"}) == 3
+    assert value("rcnn_queued_work_seconds", {"model": "toy"}) == 0.75
+    assert value("rcnn_queue_depth", {"model": "other"}) == 0
+    queues.clear()
+    assert value("rcnn_queue_depth", {"model": "toy"}) is None
 
 
 def test_an_exemplar_names_the_trace_if_somebody_records_it() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from service.batching import Batcher, Budget
 from service.errors import DeadlineExceeded, EngineFailed, NotReady, Overloaded
+from tests.patience import until
 
 FAR = 60.0
 Run = Callable[[Sequence[int]], Sequence[int]]
@@ -23,12 +24,13 @@ class Counting:
 
     def __init__(self) -> None:
         self.left: list[str] = []
+        self.ran_batches: list[tuple[list[int], list[int]]] = []
 
     def cancelled(self, stage: str) -> None:
         self.left.append(stage)
 
-    def queue_changed(self, depth: int, work_s: float) -> None:
-        self.depth = depth
+    def ran(self, batch: Sequence[int], results: Sequence[int]) -> None:
+        self.ran_batches.append((list(batch), list(results)))
 
 
 class Gate:
@@ -59,8 +61,8 @@ async def start() -> AsyncIterator[Start]:
     with ThreadPoolExecutor(2) as threads:
         started: list[Batcher[int, int]] = []
 
-        def start(run: Run, budget: Budget | None = None) -> Batcher[int, int]:
-            started.append(Batcher(run, threads, budget or Budget(8, 1000), Counting()))
+        def start(run: Run, observer: Counting | None = None) -> Batcher[int, int]:
+            started.append(Batcher(run, threads, Budget(8, 1000), observer or Counting()))
             started[-1].start()
             return started[-1]
 
@@ -142,6 +144,27 @@ async def test_batch_survives_a_cancelled_caller(start: Start) -> None:
     assert gate.batches == [[1000], [0, 2, 3]]
 
 
+async def test_a_batch_is_told_of_once_its_callers_are_answered(start: Start) -> None:
+    """What is counted and learned keeps nobody waiting; with the items and results of each batch."""
+    gate = Gate(open=False)
+    observer, told_at_answer = Counting(), []
+    batcher = start(gate, observer)
+
+    async def answered(asked: "asyncio.Task[tuple[int, float, int]]") -> None:
+        await asked
+        told_at_answer.append(len(observer.ran_batches))
+
+    first = await busy(batcher, gate)
+    others = [ask(batcher, number) for number in (1, 2)]
+    waiting = [asyncio.create_task(answered(asked)) for asked in (first, *others)]
+    await asyncio.sleep(0)
+    gate.let_through()
+    await asyncio.gather(*waiting)
+    await until(lambda: len(observer.ran_batches) == 2)
+    assert observer.ran_batches == [([1000], [2000]), ([1, 2], [2, 4])]
+    assert told_at_answer[0] == 0 and told_at_answer[1:] == [1, 1]
+
+
 async def test_one_bad_item_in_a_full_batch_fails_alone(start: Start) -> None:
     """The seven around it are answered; the bad one is told it was the engine."""
     gate = Gate(open=False)
@@ -175,6 +198,22 @@ async def test_a_caller_out_of_time_is_told_and_never_run(start: Start) -> None:
     await first
     await batcher.close()
     assert gate.batches == [[1000]]
+
+
+async def test_a_caller_who_gives_up_at_its_deadline_leaves_once(start: Start) -> None:
+    """Whichever of its own timer and the batcher's is first."""
+    gate = Gate(open=False)
+    batcher = start(gate, observer := Counting())
+    first = await busy(batcher, gate)
+    deadline = asyncio.get_running_loop().time() + 0.05
+    with batcher.admit(deadline) as ticket:
+        asked = asyncio.create_task(batcher.submit(ticket, 5, "a", 1))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_at(deadline, asked.cancel)
+        await asyncio.gather(asked, return_exceptions=True)
+    gate.let_through()
+    await first
+    assert observer.left == ["queue"]
 
 
 async def test_what_cannot_be_done_in_time_is_refused_at_once(start: Start) -> None:

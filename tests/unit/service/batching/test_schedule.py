@@ -202,6 +202,22 @@ def test_what_cannot_be_kept_is_refused_at_once_and_the_rest_is_kept() -> None:
     assert sum(request.outcome == "expired" for request in crowd) == 0
 
 
+@pytest.mark.parametrize("somebody_waits", [True, False])
+def test_what_a_batch_took_is_learned_before_the_next_is_chosen(somebody_waits: bool) -> None:
+    """Or when there is time for it; an engine that stands idle meanwhile counts as idle at once."""
+    schedule = Schedule[int](Budget(1, 100))
+    schedule.add(schedule.admit(0.0, 10.0), Waiting(0, "a", 1, 10.0, 0.0))
+    batch, _ = schedule.take(0.0)
+    schedule.part_succeeded(batch, 1.0)
+    assert schedule.work_ahead_s(1.0) == schedule.cost.batch_s == 0.0
+    if somebody_waits:
+        schedule.add(schedule.admit(1.0, 10.0), Waiting(1, "a", 1, 10.0, 1.0))
+        schedule.take(1.0)
+    else:
+        schedule.learn()
+    assert schedule.cost.batch_s == 1.0
+
+
 def test_a_caller_to_come_counts_as_work() -> None:
     """Images still being decoded are ahead of a newcomer as if they queued already; who leaves again is not."""
     schedule = Schedule[int](policy.Budget(1, 100))
