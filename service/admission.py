@@ -35,6 +35,11 @@ class Admission:
         finally:
             self._count(goes_first, caller, -places)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is inside."""
+        return not any(self._inside.values())
+
     def check(self, drain_s: float, high: bool = False, caller: str = "", places: int = 1) -> bool:
         """Whether a caller of this priority would go first. Raises Overloaded if there is no place."""
         if high and self._inside[True].total() + places <= self._open_to(caller, True):

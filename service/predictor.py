@@ -80,6 +80,11 @@ class Predictor:
         self._health.check_accepting()
         return self._models.get(name, version).id
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody is inside: whoever comes first is never refused for want of capacity."""
+        return self._admission.is_empty
+
     def check_capacity(
         self, name: str | None, version: str | None, timeout_s: float | None, *, high: bool = False
     ) -> None:

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.requests import request_id
+from service.api.rest.direct import DirectDetection
 from service.api.rest.docs import add_docs
 from service.api.rest.errors import problem, problem_content, problem_response
 from service.api.rest.openapi import complete
@@ -25,11 +26,11 @@ _log = structlog.get_logger("rest")
 def create_rest_app(door: RestDoor, status: StatusDoor, version: str, tracer: Tracer, *, secured: bool) -> FastAPI:
     """The whole HTTP surface of port 8000. secured: callers must say who they are."""
     app = FastAPI(title="rcnn", version=version, description=_DESCRIPTION, docs_url=None, redoc_url=None)
-    app.router.routes.extend(door.direct_routes())
     app.include_router(door.router())
     app.include_router(status.router())
     serve_page(app)
     add_docs(app)
+    app.add_middleware(DirectDetection, detect=door.answer)  # inside the next
     app.add_middleware(Identity, tracer=tracer)
     add_error_handlers(app)
     complete(app, door.default_model, secured=secured)

@@ -6,7 +6,6 @@ the one that answers. Here a refusal costs a fraction of the way through routing
 is judged again, and then counted, by the predictor.
 """
 
-import re
 from contextlib import suppress
 
 from starlette.requests import Request
@@ -14,13 +13,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.requests import Accounting, priority, request_id
+from service.api.rest.direct import asks_for_detections
 from service.api.rest.errors import problem
 from service.api.rest.routes import timeout_s_of
 from service.detections import ModelId
 from service.errors import Overloaded, ServiceError
 from service.predictor import Predictor
-
-_DETECT = re.compile(r"/v1/(?:models/([^/]+)/)?detect")
 
 
 class EarlyRefusal:
@@ -30,7 +28,7 @@ class EarlyRefusal:
         self._app, self._predictor, self._accounting = app, predictor, accounting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = _DETECT.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        path = None if self._predictor.is_idle else asks_for_detections(scope)
         refusal = self._refusal(Request(scope), path[1]) if path else None
         await (refusal or self._app)(scope, receive, send)
 

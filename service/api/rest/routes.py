@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from starlette.routing import Route
 
 from service.api.requests import Accounting, priority
 from service.api.rest.accepts import JPEG, JSON, wanted_kind, wants_gzip
@@ -74,34 +73,20 @@ class RestDoor:
         router.add_api_route("/startupz", self.startupz, summary="Are the models loaded?", **probe)
         return router
 
-    def direct_routes(self) -> list[Route]:
-        """
-        Detection once more, to stand before the documented routes of the same paths and be answered in their place.
-
-        FastAPI looks for parameters and dependencies, of which these have none: a tenth of what a request costs here.
-        """
-
-        async def detect_with(request: Request) -> Response:
-            return await self._detect(request, request.path_params["name"])
-
-        return [
-            Route("/v1/detect", self.detect, methods=["POST"]),
-            Route("/v1/models/{name}/detect", detect_with, methods=["POST"]),
-        ]
-
     def default_model(self) -> str | None:
         """Its name, None while nothing is served."""
         return next((model.id.name for model in self._models.all()), None)
 
     async def detect(self, request: Request) -> Response:
         """Find objects in one or more images. Boxes are in the pixels of the image as a person sees it."""
-        return await self._detect(request, None)
+        return await self.answer(request, None)
 
     async def detect_with(self, request: Request, name: str) -> Response:
         """Find objects in one or more images. Boxes are in the pixels of the image as a person sees it."""
-        return await self._detect(request, name)
+        return await self.answer(request, name)
 
-    async def _detect(self, request: Request, name: str | None) -> Response:
+    async def answer(self, request: Request, name: str | None) -> Response:
+        """Detections by the named model, None for the default, for either of the two routes."""
         arrived, id = time.monotonic(), request.state.request_id
         accounted = self._accounting.request("rest", id, request.state.trace)
         with accounted as outcome, self._memory.share() as share:

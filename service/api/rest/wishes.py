@@ -13,6 +13,7 @@ from service.errors import InvalidOption
 _SEVERAL = {"class_score_thresholds"} | {
     name for name, field in QueryOptions.model_fields.items() if get_origin(field.annotation) is list
 }
+_NOTHING_SAID = QueryOptions()  # never changed by those who read it
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Wish:
 
 def read_query(items: Sequence[tuple[str, str]]) -> QueryOptions:
     """Query parameters in order. Raises InvalidOption: unknown, out of range, or given twice though it takes one."""
+    if not items:  # as most requests have it
+        return _NOTHING_SAID
     sent: dict[str, object] = {}
     for name, value in items:
         if name in _SEVERAL:
