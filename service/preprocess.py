@@ -61,7 +61,8 @@ def to_canvas(image: NDArray[np.uint8], spec: Preprocess, view: View = PLAIN) ->
     if view.is_mirrored:
         image = np.ascontiguousarray(image[:, ::-1])
     height, width = geometry.resized_hw
-    canvas = np.zeros((*geometry.canvas_hw, 3), np.uint8)
+    canvas = np.empty((*geometry.canvas_hw, 3), np.uint8)
+    canvas[height:], canvas[:height, width:] = 0, 0  # only what the image does not cover: the rest is written once
     covered = canvas[:height, :width]
     if covered.shape == image.shape:
         covered[:] = image

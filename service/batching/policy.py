@@ -61,6 +61,9 @@ class Policy:
         lines = self._lines_in_turn(queue)
         if not lines:
             return []
+        if len(queue) == 1:  # nothing to weigh up
+            self._ran[lines[0].canvas] += 1
+            return queue.take(lines[0], 1)
         plan = min((self._plan(line, queue, now) for line in lines), key=lambda plan: self._order(plan, queue, now))
         served = [plan.line]
         batch = queue.take(plan.line, min(self._to_run(plan, now), most))

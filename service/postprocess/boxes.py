@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from service.detections import NmsOptions
 from service.postprocess.confidence import calibrated
 
+_PADDING = float(np.finfo(np.float32).smallest_subnormal)  # only score 0 is below it, and that is padding
+_APART_PX = float(2**24)  # classes so far apart never overlap; in double precision the distance costs no accuracy
 _LEAST_SOFT_SCORE = 1e-6  # what Soft-NMS has brought below this is gone, whatever the threshold
 
 
@@ -29,14 +31,16 @@ def pick(
     raw = scores
     if options.calibration is not None:
         scores = calibrated(scores, label_ids, options.calibration)
-    # 1. What scores too little or is not asked for goes first: it makes NMS cheap. Score 0 is padding.
-    least = least_scores(label_ids, options)
-    wanted = (scores >= least) & (scores > 0)
+    # 1. What scores too little or is not asked for goes first: it makes NMS cheap.
+    wanted = scores >= least_scores(label_ids, options)
     if options.label_ids is not None:
         wanted &= np.isin(label_ids, list(options.label_ids))
     # 2. Best first. The stable sort makes ties fall the same way every time; those of calibration fall as they were.
     order = np.flatnonzero(wanted)
-    order = order[np.lexsort((-raw[order], -scores[order]))]
+    if options.calibration is None:
+        order = order[np.argsort(-scores[order], kind="stable")]
+    else:
+        order = order[np.lexsort((-raw[order], -scores[order]))]
     boxes, scores, labels = boxes_xyxy[order], scores[order], label_ids[order]
     # 3. Suppress within each class.
     if options.method == "hard":
@@ -45,7 +49,7 @@ def pick(
         overlap = _iou(boxes)
         if not options.class_agnostic:
             overlap *= labels[:, None] == labels[None]
-        floors = np.maximum(least[order], _LEAST_SOFT_SCORE)
+        floors = np.maximum(np.broadcast_to(least_scores(labels, options), labels.shape), _LEAST_SOFT_SCORE)
         scores = _soft(overlap, scores, options, float(floors.min(initial=1)))
         kept = np.flatnonzero(scores >= floors)
         kept = kept[np.argsort(-scores[kept], kind="stable")]
@@ -54,11 +58,17 @@ def pick(
     return Picked(boxes[kept], scores[kept], labels[kept])
 
 
-def least_scores(label_ids: NDArray[np.int64], options: NmsOptions) -> NDArray[np.float32]:
-    """The score each candidate (K,) has to reach: its class's own threshold, else the common one."""
-    least = np.full(label_ids.shape, options.score_threshold, np.float32)
+def least_scores(label_ids: NDArray[np.int64], options: NmsOptions) -> NDArray[np.float32] | float:
+    """
+    The score each candidate has to reach, above 0 always: (K,), its class's own threshold or else the common one; one
+    number where no class has its own.
+    """
+    common = max(options.score_threshold, _PADDING)
+    if not options.label_score_thresholds:
+        return common
+    least = np.full(label_ids.shape, common, np.float32)
     for label_id, threshold in options.label_score_thresholds.items():
-        least[label_ids == label_id] = threshold
+        least[label_ids == label_id] = max(threshold, _PADDING)
     return least
 
 
@@ -79,8 +89,7 @@ def _hard(boxes: NDArray[np.float32], labels: NDArray[np.int64], options: NmsOpt
     sides = boxes[:, 2:] - boxes[:, :2]
     corners_and_sides = np.concatenate([boxes[:, :2], sides], 1, dtype=np.float64)
     if not options.class_agnostic:
-        # Classes side by side never overlap; in double precision the distance costs no accuracy.
-        corners_and_sides[:, 0] += labels * (float(boxes.max()) - float(boxes.min()) + 1)
+        corners_and_sides[:, 0] += labels * _APART_PX
     # OpenCV compares each box with those kept only, in C: no matrix of all pairs, and no lock held for milliseconds.
     falling = np.arange(len(boxes), 0, -1, dtype=np.float32)  # they are in order: every score is told as if distinct
     kept = cv2.dnn.NMSBoxes(corners_and_sides, falling, 0.0, options.iou_threshold)  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ def finish(
         boxes_xyxy=picked.boxes_xyxy,
         scores=picked.scores,
         label_ids=picked.label_ids,
-        labels=tuple(label_names[label_id - 1] for label_id in picked.label_ids),
+        labels=tuple([label_names[label_id - 1] for label_id in picked.label_ids.tolist()]),
         masks=masks,
         keypoints=keypoints,
     )
