@@ -142,7 +142,7 @@ async def drive_closed(
 
     async def call_in_turn(client: Client, clock: Clock) -> None:
         for order in waiting:  # shared by all callers: each takes the next one when it is free
-            samples.append(await _send(client, order, clock.now_s(), clock, on_done))
+            samples.append(await _send(client, order, None, clock, on_done))
 
     async with _warm_client(orders[0].target) as client, asyncio.TaskGroup() as group:
         clock = clock or RunningClock()
@@ -163,22 +163,24 @@ async def _warm_client(target: Target) -> AsyncIterator[Client]:
         yield client
 
 
-async def _send(client: Client, order: Order, due_s: float, clock: Clock, on_done: OnDone) -> Sample:
+async def _send(client: Client, order: Order, due_s: float | None, clock: Clock, on_done: OnDone) -> Sample:
+    """due_s: None where it is due once it is written down, which is not the server's time, as reading is not."""
+    picture, target = order.picture, order.target
+    head = client.head("POST", target.path_and_query, target.request_headers(picture), len(picture.body))
     sent_s = clock.now_s()
-    answer = await _post(client, order, patience_s=due_s + order.target.timeout_s - sent_s)
-    done_s = clock.now_s()  # before the answer is parsed: reading it is not the server's time
-    reply = answer if isinstance(answer, Reply) else _read(answer, order.picture, order.target.unwrap)
+    due_s = sent_s if due_s is None else due_s
+    answer = await _post(client, head, order, clock, patience_s=due_s + target.timeout_s - sent_s)
+    done_s = answer.arrived_s if isinstance(answer, Response) else clock.now_s()
+    reply = answer if isinstance(answer, Reply) else _read(answer, picture, target.unwrap)
     sample = Sample(order.picture.name, due_s, sent_s, done_s, reply, order.kind)
     on_done(sample)
     return sample
 
 
-async def _post(client: Client, order: Order, patience_s: float) -> Response | Reply:
-    picture, target = order.picture, order.target
-    head = client.head("POST", target.path_and_query, target.request_headers(picture), len(picture.body))
+async def _post(client: Client, head: bytes, order: Order, clock: Clock, patience_s: float) -> Response | Reply:
     try:
         async with asyncio.timeout(patience_s):
-            return await client.send(head, picture.body, target.trickle)
+            return await client.send(head, order.picture.body, order.target.trickle, clock.now_s)
     except TimeoutError:
         return Reply(failure="timeout")
     except NoConnection:

@@ -8,7 +8,7 @@ a fraction of what a general HTTP client spends on it; `python -m loadtests.benc
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
@@ -29,11 +29,12 @@ class ConnectionLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer. Header names are in lower case."""
+    """A whole answer. Header names are in lower case. arrived_s: when its last byte had come, before it was parsed."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    arrived_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,20 @@ class Client:
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
-    async def send(self, head: bytes, body: bytes = b"", trickle: Trickle | None = None) -> Response:
-        """One request and its whole answer. Raises NoConnection or ConnectionLost; cancelling hangs up."""
+    async def send(
+        self,
+        head: bytes,
+        body: bytes = b"",
+        trickle: Trickle | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> Response:
+        """
+        One request and its whole answer, timed by now_s.
+
+        Raises NoConnection or ConnectionLost; cancelling hangs up.
+        """
         connection = self._idle_connection() or await self._connect()
+        connection.now_s = now_s
         try:
             response = await (
                 connection.ask(head + body) if trickle is None else connection.dribble(head, body, trickle)
@@ -112,6 +124,8 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.is_reusable = False
+        self.now_s: Callable[[], float] = time.monotonic
+        self._arrived_s = 0.0
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Response] | None = None
 
@@ -158,6 +172,7 @@ class _Connection(asyncio.Protocol):
         if self._answer is None:
             self.abort()  # an answer nobody asked for
             return
+        self._arrived_s = self.now_s()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -183,4 +198,4 @@ class _Connection(asyncio.Protocol):
         if status < 200 or self._answer is None or self._answer.done():
             return
         self.is_reusable = self._parser.should_keep_alive()
-        self._answer.set_result(Response(status, self._headers, b"".join(self._body)))
+        self._answer.set_result(Response(status, self._headers, b"".join(self._body), self._arrived_s))

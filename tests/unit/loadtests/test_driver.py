@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp
 from loadtests.driver import Order, Target, drive_closed, drive_open
 from loadtests.pictures import Picture, deal, read_pictures
 from loadtests.samples import Sample
-from loadtests.wire import Trickle
+from loadtests.wire import Client, Trickle
 
 Serve = Callable[[ASGIApp], str]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -69,6 +70,28 @@ def test_latency_counts_from_the_moment_a_request_was_due(
     assert (sample.due_s, sample.sent_s) == (5.0, 8.0)
     assert sample.latency_ms == pytest.approx(3000.0)
     assert sample.lag_ms == pytest.approx(3000.0)
+
+
+def test_an_answer_has_come_with_its_last_byte_and_before_it_is_parsed() -> None:
+    """By the clock of the caller, which is looked at as often as bytes come, and not again."""
+    moments_s = count(1.0)
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nan", b"sw"):
+            writer.write(piece)
+            await asyncio.sleep(0.05)
+        writer.close()
+        await writer.wait_closed()
+
+    async def ask() -> float:
+        server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+        async with server, Client(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+            answer = await client.send(client.head("GET", "/", (), 0), now_s=lambda: next(moments_s))
+            await asyncio.sleep(0.1)  # the server's side is closed too
+            return answer.arrived_s
+
+    assert asyncio.run(ask()) == 2.0
 
 
 def test_open_loop_waits_for_no_answer(
@@ -270,7 +293,7 @@ def test_connections_are_kept_and_used_again(pictures: list[Picture]) -> None:
     """Ten callers in turn are one connection: opening one costs more than asking."""
     connections, closed = 0, asyncio.Event()
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):  # the client has gone
@@ -282,7 +305,7 @@ def test_connections_are_kept_and_used_again(pictures: list[Picture]) -> None:
         closed.set()
 
     async def drive() -> list[Sample]:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         samples = await drive_closed([Order(pictures[0], Target(url))] * 10, concurrency=1)
         await closed.wait()

@@ -82,7 +82,7 @@ def test_every_peer_has_pinned_requirements() -> None:
 )
 def test_every_door_gives_the_same_answer_out(door: doors.Door, headers: dict[str, str], body: bytes) -> None:
     """However a server wraps it."""
-    assert door.unwrap(Response(200, headers, body)) == ANSWER
+    assert door.unwrap(Response(200, headers, body, 0.0)) == ANSWER
 
 
 def test_pictures_of_any_length_have_one_triton_header() -> None:
