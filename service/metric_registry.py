@@ -56,8 +56,12 @@ class _ReadGauge(Collector):
     def __init__(self, name: str, help: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
         self._name, self._help, self._label, self._read = name, help, label, read
 
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Its name, for scrapes that ask for it, and so that nobody else takes it."""
+        yield GaugeMetricFamily(self._name, self._help, labels=[self._label])
+
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        family = GaugeMetricFamily(self._name, self._help, labels=[self._label])
+        (family,) = self.describe()
         for value, number in self._read().items():
             family.add_metric([value], number)
         yield family

@@ -82,8 +82,8 @@ class Predictor:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody is inside: whoever comes first is never refused for want of capacity."""
-        return self._admission.is_empty
+        """Whether nobody is inside, nor runs for nobody any more: who comes then is never refused."""
+        return self._admission.is_empty and all(model.batcher.is_idle for model in self._models.all())
 
     def check_capacity(
         self, name: str | None, version: str | None, timeout_s: float | None, *, high: bool = False

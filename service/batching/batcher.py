@@ -74,7 +74,14 @@ class Batcher(Generic[Item, Result]):
     @property
     def depth(self) -> int:
         """Items waiting."""
-        return self._schedule.depth
+        with self._changed:
+            return self._schedule.depth
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is inside: nobody runs, waits or is to come."""
+        with self._changed:
+            return self._schedule.is_idle
 
     @property
     def has_died(self) -> bool:
@@ -135,18 +142,21 @@ class Batcher(Generic[Item, Result]):
             self._notice()
         overdue = loop.call_at(ticket.deadline, self._overdue, waiting)  # the loop's clock is time.monotonic()
         try:
-            result: tuple[Result, float, int] = await future
+            result: tuple[Result, float, int] | None = await future
         except asyncio.CancelledError:
             self._leave(waiting)
             raise
         finally:
             overdue.cancel()
             del future, waiting, overdue  # an error's traceback leads to this frame, and they would lead to the error
+        if result is None:
+            raise DeadlineExceeded("The deadline passed before the answer was ready.")
         ticket.queued_s = max(ticket.queued_s or 0.0, time.monotonic() - arrived)
         return result
 
     def _overdue(self, waiting: Waiting[Item]) -> None:
-        if self._set_error(waiting, DeadlineExceeded("The deadline passed before the answer was ready.")):
+        if not waiting.future.done():
+            waiting.future.set_result(None)  # an error's traceback would lead from the running batch to its frames
             self._leave(waiting)
 
     def _leave(self, waiting: Waiting[Item]) -> None:
@@ -181,8 +191,6 @@ class Batcher(Generic[Item, Result]):
 
     def _take_or_give(self) -> list[Waiting[Item]]:
         """What the whole engine runs next, empty if that is nothing: nobody waits, or the lanes have it."""
-        if not self._schedule.depth:
-            return []
         self._lanes.load_for(self._schedule.depth)
         batch = self._take(1 if self._lanes.are_loading else sys.maxsize)
         return [] if self._lanes.give(batch) else batch

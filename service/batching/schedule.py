@@ -54,6 +54,11 @@ class Schedule(Generic[Item]):
         """Images waiting."""
         return len(self._queue) + sum(map(len, self._retries))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody runs, waits or is to come."""
+        return not (self._running or self.depth or self._coming)
+
     def admit(self, now: float, deadline: float, *, high: bool = False, caller: str = "", images: int = 1) -> Ticket:
         """Let a caller with that many images in. Raises Overloaded as check does."""
         ahead_s, own_s = self.check(now, deadline, high=high, caller=caller, images=images)
@@ -74,11 +79,10 @@ class Schedule(Generic[Item]):
         last_turn = self._turns[high].of_next(caller) + images - 1
         others_s = self.work_ahead_s(now, high=high, turn=last_turn)
         ahead_s, own_s, left_s = others_s + (images - 1) * self.cost.image_s, self.cost.batch_s, deadline - now
-        idle = not (self._running or self.depth or self._coming)
         late_s = self.forecast.stay_s(ahead_s, own_s) - left_s
         if self._waited_s(now) > _STANDING * left_s / 2:  # no burst, which may fill all the time there is
             late_s = max(late_s, others_s - _STANDING * left_s)
-        if late_s > 0 and not idle:
+        if late_s > 0 and not self.is_idle:
             raise Overloaded(
                 f"{ahead_s:.2f} s of work is waiting, too much to answer before the deadline.", late_s, "deadline"
             )

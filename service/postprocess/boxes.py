@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from service.detections import NmsOptions
 from service.postprocess.confidence import calibrated
 
-_PADDING = float(np.finfo(np.float32).smallest_subnormal)  # only score 0 is below it, and that is padding
-_APART_PX = float(2**24)  # classes so far apart never overlap; in double precision the distance costs no accuracy
+_PADDING = float(np.finfo(np.float32).tiny)  # what scores less has score 0, and that is padding
+_APART_PX = float(
+    2**24
+)  # classes so far apart never overlap; in double precision the distance costs a millionth of a pixel
 _LEAST_SOFT_SCORE = 1e-6  # what Soft-NMS has brought below this is gone, whatever the threshold
 
 
@@ -49,7 +51,7 @@ def pick(
         overlap = _iou(boxes)
         if not options.class_agnostic:
             overlap *= labels[:, None] == labels[None]
-        floors = np.maximum(np.broadcast_to(least_scores(labels, options), labels.shape), _LEAST_SOFT_SCORE)
+        floors = np.maximum(least_scores(labels, options), np.full(labels.shape, _LEAST_SOFT_SCORE, np.float32))
         scores = _soft(overlap, scores, options, float(floors.min(initial=1)))
         kept = np.flatnonzero(scores >= floors)
         kept = kept[np.argsort(-scores[kept], kind="stable")]

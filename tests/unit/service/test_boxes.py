@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import batched_nms, box_iou
 
-from service.detections import NmsOptions
+from service.detections import NmsMethod, NmsOptions
 from service.postprocess.boxes import pick
 
 HARD = NmsOptions(0.05, 0.5, "hard", False, 1000, None)
@@ -117,6 +117,14 @@ def test_a_class_may_have_a_threshold_of_its_own() -> None:
     twice = NmsOptions(0.1, 0.3, "soft_linear", True, 9, None, label_score_thresholds={2: 0.4})
     stacked = np.array([[0, 0, 10, 10], [0, 0, 10, 5]], np.float32)  # the second falls to 0.3
     assert pick(stacked, np.array([0.9, 0.6], np.float32), np.array([1, 2]), twice).label_ids.tolist() == [1]
+
+
+@pytest.mark.parametrize("method", ["hard", "soft_linear", "soft_gaussian"])
+def test_a_score_of_just_the_threshold_is_reported(method: NmsMethod) -> None:
+    """Also where the threshold, as half of those with two digits, is a little less in single precision: 0.7."""
+    boxes, labels = np.array([[0, 0, 9, 9], [20, 0, 29, 9]], np.float32), np.array([1, 1])
+    picked = pick(boxes, np.array([0.9, 0.7], np.float32), labels, NmsOptions(0.7, 0.5, method, False, 9, None))
+    assert len(picked.scores) == 2
 
 
 def test_thresholds_classes_and_top_k_are_obeyed() -> None:

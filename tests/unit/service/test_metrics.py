@@ -105,6 +105,7 @@ def test_what_waits_is_read_at_the_scrape() -> None:
     assert value("rcnn_queue_depth", {"model": "toy"}) == 3
     assert value("rcnn_queued_work_seconds", {"model": "toy"}) == 0.75
     assert value("rcnn_queue_depth", {"model": "other"}) == 0
+    assert 'model="toy"} 3.0' in generate_latest(metrics.registry.restricted_registry(["rcnn_queue_depth"])).decode()
     queues.clear()
     assert value("rcnn_queue_depth", {"model": "toy"}) is None
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -198,6 +199,27 @@ async def test_a_caller_out_of_time_is_told_and_never_run(start: Start) -> None:
     await first
     await batcher.close()
     assert gate.batches == [[1000]]
+
+
+async def test_who_is_out_of_time_holds_nothing_while_its_batch_runs_on(start: Start) -> None:
+    """A hung engine would otherwise keep what led to the question: its caller's body and picture."""
+
+    class Body:
+        pass
+
+    async def ask_with(body: Body) -> None:
+        with pytest.raises(DeadlineExceeded), batcher.admit(time.monotonic() + 0.05) as ticket:
+            await batcher.submit(ticket, 5, "a", 1)
+        assert body
+
+    gate = Gate(open=False)
+    batcher, body = start(gate), Body()
+    watched = weakref.ref(body)
+    await ask_with(body)
+    del body
+    assert watched() is None and not batcher.is_idle
+    gate.let_through()
+    await until(lambda: batcher.is_idle)
 
 
 async def test_a_caller_who_gives_up_at_its_deadline_leaves_once(start: Start) -> None:
