@@ -10,9 +10,7 @@ from service.detections import NmsOptions
 from service.postprocess.confidence import calibrated
 
 _PADDING = float(np.finfo(np.float32).tiny)  # what scores less has score 0, and that is padding
-_APART_PX = float(
-    2**24
-)  # classes so far apart never overlap; in double precision the distance costs a millionth of a pixel
+_APART_PX = 2.0**24  # classes so far apart never overlap; in double precision that costs a millionth of a pixel
 _LEAST_SOFT_SCORE = 1e-6  # what Soft-NMS has brought below this is gone, whatever the threshold
 
 
