@@ -16,7 +16,7 @@ from service.admission import Admission
 from service.batch_reports import BatchReports
 from service.batching import Batcher, Budget
 from service.bundle import Bundle, read_bundle
-from service.detector import Found, Work, detect_batch
+from service.detector import Found, Work, detect_batch, detect_gathered, gather
 from service.engine.base import Engine, EngineOptions
 from service.engine.cache import EngineCache
 from service.engine.choice import create_engine
@@ -139,7 +139,7 @@ class Service:
         settings = self._settings
         budget = Budget(settings.max_batch_size, int(settings.max_batch_megapixels * 1e6))
         load_lanes = partial(_load_lanes, bundle, engine) if engine.lane_count else None
-        batcher = Batcher(partial(detect_batch, engine), executor, budget, reports, load_lanes)
+        batcher = Batcher(partial(detect_gathered, engine), executor, budget, reports, load_lanes, gather)
         model = ServedModel(bundle, engine, batcher)
         self._engine_threads[model] = executor
         model.batcher.start()

@@ -41,24 +41,50 @@ class Found:
     start_s: float = 0.0  # of the whole batch, by time.perf_counter()
 
 
-def detect_batch(engine: Engine, batch: Sequence[Work]) -> list[Found]:
+@dataclass(frozen=True)
+class Gathered:
+    """A batch as an engine takes it."""
+
+    works: Sequence[Work]
+    canvases: NDArray[np.uint8]  # (N, H, W, 3)
+    start_s: float  # by time.perf_counter()
+
+
+def gather(batch: Sequence[Work]) -> Gathered:
     """
-    Run a batch of equal canvases through engine; one Found per Work, in order.
+    A batch of equal canvases as one array, a lone canvas as it is.
+
+    np.stack gives Python's lock away and waits for it once for each canvas; a join does so once for all.
+    """
+    start_s = time.perf_counter()
+    if len(batch) == 1:
+        return Gathered(batch, batch[0].canvas[None], start_s)
+    joined = bytearray().join([work.canvas.data for work in batch])
+    return Gathered(batch, np.frombuffer(joined, np.uint8).reshape(len(batch), *batch[0].canvas.shape), start_s)
+
+
+def detect_batch(engine: Engine, batch: Sequence[Work]) -> list[Found]:
+    """Gather a batch and run it: detect_gathered."""
+    return detect_gathered(engine, gather(batch))
+
+
+def detect_gathered(engine: Engine, batch: Gathered) -> list[Found]:
+    """
+    Run a batch through engine; one Found per Work, in order.
 
     Raises MemoryError where the engine has none left, whatever its runtime calls that, else what the engine raises.
     """
     try:
-        return _detect(engine, batch)
+        return _detect(engine, batch.works, batch.canvases, batch.start_s)
     except Exception as error:
         if is_out_of_memory(error):
             raise MemoryError(str(error)) from error
         raise
 
 
-def _detect(engine: Engine, batch: Sequence[Work]) -> list[Found]:
-    start = time.perf_counter()
+def _detect(engine: Engine, batch: Sequence[Work], canvases: NDArray[np.uint8], start_s: float) -> list[Found]:
     sizes_hw = np.array([work.resized_hw for work in batch], np.int64)
-    output = engine.detect(np.stack([work.canvas for work in batch]), sizes_hw, *_proposals(batch))
+    output = engine.detect(canvases, sizes_hw, *_proposals(batch))
     detected = time.perf_counter()
     picked = [
         pick(output.boxes_xyxy[i], output.scores[i], output.label_ids[i], work.nms) for i, work in enumerate(batch)
@@ -66,14 +92,14 @@ def _detect(engine: Engine, batch: Sequence[Work]) -> list[Found]:
     suppressed = time.perf_counter()
     regions = _Regions(output, picked)
     masks = regions.run([work.wants_masks for work in batch], engine.masks)
-    stages_s = {"detector": detected - start, "nms": suppressed - detected}
+    stages_s = {"detector": detected - start_s, "nms": suppressed - detected}
     masked = time.perf_counter()
     if any(work.wants_masks for work in batch):
         stages_s["mask_head"] = masked - suppressed
     heatmaps = regions.run([work.wants_keypoints for work in batch], lambda f, rois, _: engine.keypoints(f, rois))
     if any(work.wants_keypoints for work in batch):
         stages_s["keypoint_head"] = time.perf_counter() - masked
-    return [Found(p, m, stages_s, h, start) for p, m, h in zip(picked, masks, heatmaps, strict=True)]
+    return [Found(p, m, stages_s, h, start_s) for p, m, h in zip(picked, masks, heatmaps, strict=True)]
 
 
 def _proposals(batch: Sequence[Work]) -> tuple[NDArray[np.float32], ...]:

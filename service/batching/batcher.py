@@ -1,9 +1,9 @@
 """
 The loop: callers wait on the event loop, one thread runs batches.
 
-The thread itself asks the schedule for its next batch the moment the last one ends, or a lane is free, so the engine
-never waits for a busy event loop, and a batch is chosen as late as can be: until then it grows, and who left or is late
-falls out.
+The thread itself asks the schedule for its next batch the moment the last one ends, or a lane is free, and gathers it
+before it hands out the answers of the last, so the engine never waits for a busy event loop. A batch is chosen as late
+as can be: until then it grows, and who left or is late falls out.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from service.batching.lanes import Lanes, Run
+from service.batching.outcomes import fault_of, results_or_error
 from service.batching.policy import Budget
 from service.batching.queue import Waiting
 from service.batching.schedule import Schedule, Ticket
-from service.errors import DeadlineExceeded, EngineFailed, NotReady, Overloaded, ServiceError
-
-_MEMORY_RETRY_AFTER_S = 1.0
+from service.errors import DeadlineExceeded, NotReady
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,19 +39,26 @@ class Batcher(Generic[Item, Result]):
 
     def __init__(
         self,
-        run: Callable[[Sequence[Item]], Sequence[Result]],
+        run: Callable[[Any], Sequence[Result]],
         executor: Executor,
         budget: Budget,
         observer: BatchObserver,
         load_lanes: Callable[[], Sequence[Run]] | None = None,
+        gather: Callable[[Sequence[Item]], Any] = list,
     ) -> None:
-        """executor: a thread for the batches; with load_lanes, for which see Lanes, one more, and one a lane."""
-        self._run, self._executor, self._observer = run, executor, observer
+        """
+        executor: a thread for the batches; with load_lanes, for which see Lanes, one more, and one a lane.
+
+        gather: what run is given for a batch of items, made before those of the batch before are answered: the event
+        loop, busy with their answers, would only hold it up, and the engine waits for it.
+        """
+        self._run, self._gather, self._executor, self._observer = run, gather, executor, observer
         lock = threading.Lock()
         self._schedule = Schedule[Item](budget)  # guarded by lock; held for microseconds
         self._changed = threading.Condition(lock)
         opened, at_rest = self._schedule.fill_batches, self._changed.notify
-        self._lanes = Lanes[Item](lock, executor, load_lanes, self._take, self._attempt, opened, at_rest)
+        self._lanes = Lanes[Item](lock, executor, load_lanes, self._take, self._in_lane, opened, at_rest)
+        self._answer: Callable[[], None] | None = None  # those of the batch before, once the next is gathered
         self._closing = False
         self._since: float | None = None  # when the whole engine began to run what it runs now
         self.failures_in_a_row = 0  # images the engine failed on, since it last got through one
@@ -178,16 +185,34 @@ class Batcher(Generic[Item, Result]):
         while True:
             with self._changed:
                 batch = [] if self._lanes.is_busy else self._take_or_give()
+                if not batch:
+                    self._answer_last()
                 if not batch and not self._lanes.is_busy and self._closing:
                     break
                 if not batch:
                     self._changed.wait()
                 self._since = time.monotonic() if batch else None
             if batch:
-                self._attempt(self._run, batch)
+                self._answer = self._attempt(self._gathered, batch)
+                if not self.depth:
+                    self._answer_last()
             self._since = None
             del batch  # else the last images stay until the next come
         self._lanes.close()
+
+    def _gathered(self, items: Sequence[Item]) -> Sequence[Result]:
+        """What the whole engine makes of items."""
+        try:
+            gathered = self._gather(items)
+        finally:
+            self._answer_last()
+        return self._run(gathered)
+
+    def _answer_last(self) -> None:
+        """Answer those of the batch before, if they are not."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer()
 
     def _take_or_give(self) -> list[Waiting[Item]]:
         """What the whole engine runs next, empty if that is nothing: nobody waits, or the lanes have it."""
@@ -204,29 +229,32 @@ class Batcher(Generic[Item, Result]):
             if batch or not late:
                 return batch
 
-    def _attempt(self, run: Run, batch: list[Waiting[Item]], lanes: int = 1) -> None:
+    def _in_lane(self, run: Run, part: list[Waiting[Item]], lanes: int) -> None:
+        """Run a part of a batch in one of so many lanes, and answer its callers."""
+        self._attempt(run, part, lanes)()
+
+    def _attempt(self, run: Run, batch: list[Waiting[Item]], lanes: int = 1) -> Callable[[], None]:
         """
-        Run batch and answer each caller; if it fails, its halves are next, so that one bad item fails alone.
+        Run batch: what answers its callers. If it fails, its halves are next, so that one bad item fails alone.
 
         lanes: of as many such as share the engine, run is one.
         """
         started = time.monotonic()
-        results = _results_or_error(run, [waiting.item for waiting in batch])
+        results = results_or_error(run, [waiting.item for waiting in batch])
         if isinstance(results, Exception):
-            self._failed(batch, results, lanes)
-            return
+            return partial(self._on_loop, self._fail, self._failed(batch, results, lanes), results)
         seconds = time.monotonic() - started
         with self._changed:
             self._schedule.part_succeeded(batch, seconds, lanes)
         self.failures_in_a_row = 0
-        self._on_loop(self._scatter, batch, results, started)
+        return partial(self._on_loop, self._scatter, batch, results, started)
 
-    def _failed(self, batch: list[Waiting[Item]], error: Exception, lanes: int) -> None:
+    def _failed(self, batch: list[Waiting[Item]], error: Exception, lanes: int) -> list[Waiting[Item]]:
+        """Whom the engine failed alone; nobody where halves are next."""
         with self._changed:
             alone = self._schedule.part_failed(batch, lanes, out_of_memory=isinstance(error, MemoryError))
             self.failures_in_a_row += alone is not None
-        if alone is not None:
-            self._on_loop(self._fail, [alone], error)
+        return [] if alone is None else [alone]
 
     def _on_loop(self, callback: Callable[..., None], *args: object) -> None:
         """Have callback run on the event loop, where futures live."""
@@ -253,31 +281,11 @@ class Batcher(Generic[Item, Result]):
                 self._observer.cancelled("queue")
 
     def _fail(self, alone: list[Waiting[Item]], error: Exception) -> None:
-        self._set_error(alone[0], _fault(error))
+        for waiting in alone:
+            self._set_error(waiting, fault_of(error))
 
     def _set_error(self, waiting: Waiting[Item], error: Exception) -> bool:
         if waiting.future.done():
             return False
         waiting.future.set_exception(error)
         return True
-
-
-def _results_or_error(run: Run, items: Sequence[Any]) -> Sequence[Any] | Exception:
-    """What run makes of items, one result each."""
-    try:
-        results = run(items)
-        if len(results) != len(items):
-            raise EngineFailed(f"{len(items)} items went in, {len(results)} results came out. This is a bug.")
-    except Exception as error:
-        # A traceback leads to frames, and they to callers and pictures: those would stay until the collector comes.
-        return error.with_traceback(None)
-    return results
-
-
-def _fault(error: Exception) -> ServiceError:
-    """What the caller of an image hears that failed alone."""
-    if isinstance(error, ServiceError):
-        return error
-    if isinstance(error, MemoryError):
-        return Overloaded("The engine has no memory for this image now.", _MEMORY_RETRY_AFTER_S, "engine_memory")
-    return EngineFailed(f"The engine failed on this image: {error}")
