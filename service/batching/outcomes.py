@@ -16,7 +16,8 @@ def results_or_error(run: Run, items: Sequence[Any]) -> Sequence[Any] | Exceptio
         if len(results) != len(items):
             raise EngineFailed(f"{len(items)} items went in, {len(results)} results came out. This is a bug.")
     except Exception as error:
-        # A traceback leads to frames, and they to callers and pictures: those would stay until the collector comes.
+        # Tracebacks lead to frames, and they to callers and pictures: those would stay until the collector comes.
+        error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
     return results
 
