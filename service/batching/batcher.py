@@ -182,23 +182,29 @@ class Batcher(Generic[Item, Result]):
 
     def _work(self) -> None:
         """The engine's thread, from start to close; while lanes are busy they take what comes."""
-        while True:
-            with self._changed:
-                batch = [] if self._lanes.is_busy else self._take_or_give()
-                if not batch:
-                    self._answer_last()
-                if not batch and not self._lanes.is_busy and self._closing:
-                    break
-                if not batch:
-                    self._changed.wait()
-                self._since = time.monotonic() if batch else None
-            if batch:
-                self._answer = self._attempt(self._gathered, batch)
-                if not self.depth:
-                    self._answer_last()
-            self._since = None
-            del batch  # else the last images stay until the next come
+        try:
+            while self._work_once():
+                pass
+        finally:
+            self._answer_last()
         self._lanes.close()
+
+    def _work_once(self) -> bool:
+        """Run what is next, or wait until something is; False once all is done and closed."""
+        with self._changed:
+            batch = [] if self._lanes.is_busy else self._take_or_give()
+            if not batch:
+                self._answer_last()
+                if not self._lanes.is_busy and self._closing:
+                    return False
+                self._changed.wait()
+            self._since = time.monotonic() if batch else None
+        if batch:
+            self._answer = self._attempt(self._gathered, batch)
+            if not self.depth:
+                self._answer_last()
+        self._since = None
+        return True
 
     def _gathered(self, items: Sequence[Item]) -> Sequence[Result]:
         """What the whole engine makes of items."""
@@ -242,21 +248,21 @@ class Batcher(Generic[Item, Result]):
         started = time.monotonic()
         results = results_or_error(run, [waiting.item for waiting in batch])
         if isinstance(results, Exception):
-            return partial(self._on_loop, self._fail, self._failed(batch, results, lanes), results)
+            return self._failed(batch, results, lanes)
         seconds = time.monotonic() - started
         with self._changed:
             self._schedule.part_succeeded(batch, seconds, lanes)
         self.failures_in_a_row = 0
         return partial(self._on_loop, self._scatter, batch, results, started)
 
-    def _failed(self, batch: list[Waiting[Item]], error: Exception, lanes: int) -> list[Waiting[Item]]:
-        """Whom the engine failed alone; nobody where halves are next."""
+    def _failed(self, batch: list[Waiting[Item]], error: Exception, lanes: int) -> Callable[[], None]:
+        """What tells whom the engine failed alone: nobody where halves are next."""
         with self._changed:
             alone = self._schedule.part_failed(batch, lanes, out_of_memory=isinstance(error, MemoryError))
             self.failures_in_a_row += alone is not None
-        return [] if alone is None else [alone]
+        return partial(self._on_loop, self._set_error, alone, fault_of(error)) if alone is not None else _nobody
 
-    def _on_loop(self, callback: Callable[..., None], *args: object) -> None:
+    def _on_loop(self, callback: Callable[..., object], *args: object) -> None:
         """Have callback run on the event loop, where futures live."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(callback, *args)
@@ -280,12 +286,12 @@ class Batcher(Generic[Item, Result]):
             if self._set_error(waiting, error):
                 self._observer.cancelled("queue")
 
-    def _fail(self, alone: list[Waiting[Item]], error: Exception) -> None:
-        for waiting in alone:
-            self._set_error(waiting, fault_of(error))
-
     def _set_error(self, waiting: Waiting[Item], error: Exception) -> bool:
         if waiting.future.done():
             return False
         waiting.future.set_exception(error)
         return True
+
+
+def _nobody() -> None:
+    """Is told."""

@@ -1,6 +1,7 @@
 """A batch reaches the engine as one array, in order, and a lone image as it is."""
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from service.detections import NmsOptions
@@ -36,6 +37,13 @@ def test_a_batch_is_a_copy_that_may_be_written() -> None:
     batch = canvases(*works)
     batch[:] = 0
     assert [int(one.canvas[0, 0, 0]) for one in works] == [10, 20]
+
+
+def test_canvases_of_two_shapes_are_no_batch() -> None:
+    """Not even where they hold as many pixels: one would be read in the other's rows."""
+    lying, standing = work(10), Work(np.zeros((48, 32, 3), np.uint8), (48, 32), NMS, wants_masks=False)
+    with pytest.raises(ValueError, match="differ in shape"):
+        gather([lying, standing])
 
 
 def test_what_is_found_does_not_depend_on_company() -> None:
