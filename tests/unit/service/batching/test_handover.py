@@ -13,6 +13,8 @@ from service.errors import EngineFailed
 from tests.patience import until
 from tests.unit.service.batching.test_batcher import Counting, ask
 
+Asked = asyncio.Task[tuple[int, float, int]]
+
 
 class Engine:
     """Takes tuples, doubles the numbers in them; gathering fails on negative ones, and each step can be held."""
@@ -49,14 +51,20 @@ async def started(engine: Engine) -> AsyncIterator[Batcher[int, int]]:
             await batcher.close()
 
 
+async def one_inside(batcher: Batcher[int, int], engine: Engine, then: Sequence[int]) -> list[Asked]:
+    """Ask for 1, which stays in the engine, and for those that wait behind it."""
+    asked = [ask(batcher, 1)]
+    await until(lambda: ("run", [1]) in engine.steps)
+    asked += [ask(batcher, number) for number in then]
+    await until(lambda: batcher.depth == len(then))
+    return asked
+
+
 async def test_the_next_batch_is_gathered_before_the_last_is_answered() -> None:
     """Answers keep the event loop busy, and the engine would wait for what it needs of the interpreter meanwhile."""
     engine = Engine()
     async with started(engine) as batcher:
-        first = ask(batcher, 1)
-        await until(lambda: ("run", [1]) in engine.steps)
-        second = ask(batcher, 2)
-        await until(lambda: batcher.depth == 1)
+        first, second = await one_inside(batcher, engine, then=[2])
         engine.may_gather.clear()
         engine.may_run.set()
         await until(lambda: ("gather", [2]) in engine.steps)
@@ -82,10 +90,7 @@ async def test_who_left_the_queue_holds_up_no_answer() -> None:
     """The one who waited behind it leaves before its turn: nothing is gathered any more, and the first is answered."""
     engine = Engine()
     async with started(engine) as batcher:
-        first = ask(batcher, 1)
-        await until(lambda: ("run", [1]) in engine.steps)
-        second = ask(batcher, 2)
-        await until(lambda: batcher.depth == 1)
+        first, second = await one_inside(batcher, engine, then=[2])
         second.cancel()
         await until(lambda: batcher.depth == 0)
         engine.may_run.set()
@@ -97,10 +102,7 @@ async def test_a_batch_that_cannot_be_gathered_fails_alone() -> None:
     """Those before it get their answers, those in it by halves theirs: only the one to blame hears of it."""
     engine = Engine()
     async with started(engine) as batcher:
-        first = ask(batcher, 1)
-        await until(lambda: ("run", [1]) in engine.steps)
-        good, bad = ask(batcher, 2), ask(batcher, -1)
-        await until(lambda: batcher.depth == 2)
+        first, good, bad = await one_inside(batcher, engine, then=[2, -1])
         engine.may_run.set()
         assert [(await task)[0] for task in (first, good)] == [2, 4]
         with pytest.raises(EngineFailed, match="a negative number"):
@@ -111,10 +113,7 @@ async def test_closing_answers_everybody() -> None:
     """What was gathered early is answered before the thread ends."""
     engine = Engine()
     async with started(engine) as batcher:
-        asked = [ask(batcher, 1)]
-        await until(lambda: ("run", [1]) in engine.steps)
-        asked += [ask(batcher, number) for number in range(2, 20)]
-        await until(lambda: batcher.depth == 18)
+        asked = await one_inside(batcher, engine, then=range(2, 20))
         closing = asyncio.create_task(batcher.close())
         engine.may_run.set()
         await closing
